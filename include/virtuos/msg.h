@@ -27,7 +27,7 @@ enum vos_msg_type {
 	VOS_MSG_GONE    = 6,  /* broker → supervisor: proxy ended; status = wait status */
 	VOS_MSG_BEAT    = 7,  /* supervisor → broker and back: alive */
 	VOS_MSG_STATE   = 8,  /* client → supervisor: state of `domain`; answer the same type: status, epoch, text */
-	VOS_MSG_CONTROL = 9,  /* CLI → supervisor: domain command in `text` (list, restart NAME, kill NAME, stop NAME); answer
+	VOS_MSG_CONTROL = 9,  /* CLI → supervisor: domain command in `text` (list, start, restart, kill, stop NAME); answer
 	                       * of the same type: status, fd {pipe with the output} */
 	VOS_MSG_RECRED  = 10, /* client → supervisor: give proxy my credentials of now; answered with status */
 	VOS_MSG_EXPORT  = 11, /* proxy → broker: keep fd {open file} under `token` */

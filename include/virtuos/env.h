@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What `virtuos run`, a user who sets LD_PRELOAD by hand, and the runtime tell each other through the environment, and how a
+ * supervisor is found.  The runtime reads these at the start of an image, hides them from the program, and puts them
+ * back into the environment of each exec.
+ */
+#ifndef VOS_ENV_H
+#define VOS_ENV_H
+
+/* The policy: see policy.h.  Absent or empty: everything is native. */
+#define VOS_ENV_POLICY     "VIRTUOS"
+/* Number of the session descriptor that this process inherited.  Absent: the runtime starts a private supervisor, or
+ * connects to the one that VIRTUOS_SUPERVISOR names, when the policy names a domain. */
+#define VOS_ENV_SESSION    "VIRTUOS_SESSION"
+/* Path of the socket of a supervisor that runs already; '@' first: abstract. */
+#define VOS_ENV_SUPERVISOR "VIRTUOS_SUPERVISOR"
+/* Absolute path of a file: each process appends one line, a JSON object, in one write as it ends (O_APPEND).  A program of
+ * one process so makes a plain JSON file; `virtuos stat FILE` sums the lines. */
+#define VOS_ENV_STATS      "VIRTUOS_STATS"
+/* "1": the runtime says on stderr what it patched, what it left alone and why. */
+#define VOS_ENV_VERBOSE    "VIRTUOS_VERBOSE"
+/* "kernel" (1:1) or "mn". */
+#define VOS_ENV_THREADS    "VIRTUOS_THREADS"
+/* Interpose the program of this name (its last path component) alone. */
+#define VOS_ENV_ONLY       "VIRTUOS_ONLY"
+/* "openat:native,read:native": bisects a misbehaving call. */
+#define VOS_ENV_ROUTE      "VIRTUOS_ROUTE"
+/* The runtime's own, from image to image across exec: descriptor of a sealed memfd. */
+#define VOS_ENV_STATE      "VIRTUOS_STATE"
+
+/*
+ * The system's supervisor, used only when --supervisor or VIRTUOS_SUPERVISOR says so ("system" stands for this path).
+ * A connection to it is a session socket: each conversation on it begins with VOS_MSG_CALL.
+ */
+#define VOS_SUPERVISOR_SOCKET "/run/virtuos/supervisor.sock"
+
+/*
+ * A private supervisor is started as
+ *
+ *	virtuosd --private --session-fd=N --session=PID [--verbose]
+ *
+ * N is its end of a SOCK_SEQPACKET pair whose other end is the session descriptor of the program; it ends, with its
+ * domains, once the last holder of that other end is gone.  PID is the program's process: the supervisor listens on the
+ * abstract SOCK_SEQPACKET address VOS_SESSION_ABSTRACT with that number in place of %u, so that `virtuos domain` finds it; an
+ * abstract address leaves nothing behind.  Each side checks the other's uid (SO_PEERCRED): the same, or root.
+ * Whoever starts it forks twice, so that the program does not find a child that it never made, and in a session of its
+ * own (setsid), so that no signal of a terminal reaches it.
+ */
+#define VOS_SESSION_ABSTRACT "virtuos-session-%u"
+
+#endif
