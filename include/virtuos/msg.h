@@ -35,6 +35,7 @@ enum vos_msg_type {
 	VOS_MSG_STATUS  = 13, /* a plain answer: status, text */
 	VOS_MSG_SHMAP   = 14, /* client → supervisor: the shared segment of file (domain, dev, ino, size): answer status,
 	                       * aux 1 = made just now and to be filled, fd {memfd} */
+	VOS_MSG_END
 };
 
 enum { VOS_KIND_NET = 1, VOS_KIND_STORE = 2 };
