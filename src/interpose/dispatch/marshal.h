@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Arguments into a lane, results out of it, by the args column of syscalls.def.
+ */
+#ifndef VOS_MARSHAL_H
+#define VOS_MARSHAL_H
+
+#include <sys/uio.h>
+#include "../runtime.h"
+#include "fdmap.h"
+
+/*
+ * The call in f, whose row is REMOTE-shaped, on the descriptor o: marshalled, sent, waited for, unmarshalled.  Transfers
+ * larger than the lane go in pieces, as Linux's own would (a short piece ends it).  The program's view of the result.
+ * Uses f's number and arguments; the first A_FD becomes o's rfd.  SIGPIPE is raised where Linux would.
+ */
+long vos_marshal_call(struct vos_frame *f, struct vos_ofd *o);
+/* The same with another number (accept → accept4) or other arguments than f's. */
+long vos_marshal_call_as(unsigned nr, const uint64_t arg[6], struct vos_ofd *o, struct vos_cqe *ret_cqe);
+
+/*
+ * A call with scalars only, on o: op, then arguments after the rfd.  The raw result; *ret_cqe optional.  Interruptible:
+ * -VOS_ERESTARTSYS.
+ */
+long vos_ofd_call(struct vos_ofd *o, unsigned op, uint64_t a1, uint64_t a2, uint64_t a3, struct vos_cqe *ret_cqe);
+/*
+ * A call with one buffer: arg[at] is its offset.  in_len bytes of buf (runtime memory) are sent, out_len come back.
+ */
+long vos_ofd_call_buf(struct vos_ofd *o, unsigned op, uint64_t arg[6], unsigned at, void *buf, size_t in_len, size_t out_len,
+		      struct vos_cqe *ret_cqe);
+
+/* ---- iovecs of the program ------------------------------------------------------------------------------------------ */
+
+struct vos_iter {
+	uint64_t iov;                /* address of the program's array; 0 with `one` */
+	uint64_t left_iov;           /* entries not yet begun */
+	struct iovec cur;            /* what is left of the present one */
+	size_t   left;               /* bytes in all, capped as Linux caps (MAX_RW_COUNT) */
+};
+
+/* 0; -EINVAL (count above 1024, a negative length), -EFAULT. */
+int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count);
+void vos_iter_one(struct vos_iter *it, uint64_t addr, uint64_t len);
+/* Copy up to len bytes between the program and runtime memory; the bytes moved, or -EFAULT when none could be. */
+long vos_iter_from(struct vos_iter *it, void *dst, size_t len);
+long vos_iter_to(struct vos_iter *it, const void *src, size_t len);
+
+/* Linux's cap for one transfer. */
+#define VOS_RW_MAX 0x7ffff000UL
+
+#endif
