@@ -2,7 +2,7 @@
 /*
  * The policy: which calls go to which domain.  One line of text, from VIRTUOS, the flags of `virtuos run`, or virtuos.conf:
  *
- *   net=DOMAIN store=/prefix=DOMAIN:/dir … recover=fail|replay threads=kernel|user
+ *   net=DOMAIN store=/prefix=DOMAIN:/dir … recover=fail|replay threads=kernel|mn
  *
  * DOMAIN is local, local:NETNS (net only) or xen:NAME.  Words are parted by blanks; a blank, quote or backslash inside a word
  * is written \x, 'x' or "x", as for a shell.  This file is pure and freestanding: the CLI links it too.
@@ -28,7 +28,7 @@ struct vos_policy_store {
 };
 
 enum { VOS_RECOVER_FAIL, VOS_RECOVER_REPLAY };
-enum { VOS_THREADS_KERNEL, VOS_THREADS_USER };
+enum { VOS_THREADS_KERNEL, VOS_THREADS_MN };
 
 struct vos_policy {
 	char net[VOS_POLICY_NAME];    /* "": sockets are native */
