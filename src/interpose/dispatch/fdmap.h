@@ -37,7 +37,8 @@ struct vos_ofd {
 	_Atomic uint32_t locked;     /* a POSIX lock was taken through it: closing any descriptor of it drops them */
 	const struct vos_ofd_family *family; /* NULL: nothing beside the above */
 	void *net;                   /* calls/ of the sockets: domain, type, protocol, listener memory */
-	void *epoll;                 /* calls/epoll.c's own */
+	void *epoll;                 /* calls/epoll.c's own: the side object of an epoll set */
+	void *_Atomic watch;         /* calls/epoll.c's own: the epoll items that watch this ofd */
 	struct vos_mapfile *map;     /* calls/mapping.c's own */
 	struct vos_ofd *next_free;
 };
@@ -52,6 +53,12 @@ struct vos_ofd_family {
 	 * Optional.  One descriptor number is about to be closed (epoll forgets it).  Runs without a lock.
 	 */
 	void (*slot_gone)(struct vos_ofd *o, int fd);
+	/*
+	 * Optional.  o is of an older epoch than its domain, which is up: make it anew there and vos_ofd_rebind() it.  Called by
+	 * vos_ofd_lane(), so that whatever uses a listening or a bound datagram socket after a reboot finds it working.
+	 * `lane` is the caller's, of the present connection.  0, or what the call is to answer (-ECONNRESET: it was a conversation).
+	 */
+	int (*revive)(struct vos_ofd *o, struct vos_lane_client *lane);
 	/* Optional.  For exec: writes at most cap bytes into buf; the number of bytes, or negative errno. */
 	long (*save)(struct vos_ofd *o, void *buf, size_t cap);
 	/* Optional.  In the new image.  0 or negative errno. */
@@ -71,14 +78,19 @@ static inline void vos_ofd_ref(struct vos_ofd *o)
 {
 	atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
 }
-/* Give a reference back; accepts NULL.  The last closes the remote descriptor: may make a remote call. */
+/*
+ * Give a reference back; accepts NULL.  The last tells epoll when `watch` is set (vos_epoll_forget), then the family, then closes
+ * the remote descriptor: may make remote calls.
+ */
 void vos_ofd_put(struct vos_ofd *o);
+/* calls/epoll.c: o's open file goes; it leaves every epoll set of this process. */
+void vos_epoll_forget(struct vos_ofd *o);
 /* After a reboot of the domain: o now is rfd of the epoch.  Any thread. */
 void vos_ofd_rebind(struct vos_ofd *o, int32_t rfd, uint64_t epoch);
 
 /*
  * The way to o's domain for this carrier, and its rfd of the connection that the lane belongs to.  0; -EIO or -ECONNRESET
- * (storage, network) when o is of an older epoch; else what vos_remote_lane() says.  May join the domain.
+ * (storage, network) when o is of an older epoch and its family cannot revive it; else what vos_remote_lane() says.  May join the domain.
  */
 int vos_ofd_lane(struct vos_ofd *o, struct vos_lane_client **ret_lane, int32_t *ret_rfd);
 /* What a call on a stale or dead descriptor of this domain answers: -EIO or -ECONNRESET. */
