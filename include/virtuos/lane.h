@@ -8,6 +8,7 @@
 #define VOS_LANE_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include "region.h"
 
@@ -104,6 +105,38 @@ static inline int vos_cq_pop(struct vos_lane_view *v, struct vos_cqe *ret_cqe)
 	*ret_cqe = *(volatile struct vos_cqe *)vos_lane_cqe(v, v->cq);
 	atomic_store_explicit(&v->lane->cq_head, ++v->cq, memory_order_release);
 	return 1;
+}
+
+/*
+ * Client, after vos_sq_push(): whether the server sleeps and this call took the duty to ring it.  The exchange in the push
+ * stands between the tail and this look.
+ */
+static inline bool vos_server_take_sleep(struct vos_region_server *s)
+{
+	return atomic_load_explicit(&s->asleep, memory_order_seq_cst) != 0 &&
+	       atomic_exchange_explicit(&s->asleep, 0, memory_order_seq_cst) != 0;
+}
+
+/* Server, after vos_cq_push(): the VOS_ASLEEP_* bits of the lane's sleepers that this call took the duty to wake. */
+static inline uint32_t vos_lane_take_sleep(struct vos_lane *lane)
+{
+	if (atomic_load_explicit(&lane->asleep, memory_order_seq_cst) == VOS_AWAKE)
+		return VOS_AWAKE;
+	return atomic_exchange_explicit(&lane->asleep, VOS_AWAKE, memory_order_seq_cst);
+}
+
+/*
+ * Either side, before its last look and sleep.  The exchange is a full fence: it pairs with the exchange of the tail in the
+ * other side's push.  Either the last look sees the push, or the pusher sees this word.
+ */
+static inline void vos_server_publish_sleep(struct vos_region_server *s)
+{
+	atomic_exchange_explicit(&s->asleep, 1, memory_order_seq_cst);
+}
+
+static inline void vos_lane_publish_sleep(struct vos_lane *lane, uint32_t mode)
+{
+	atomic_fetch_or_explicit(&lane->asleep, mode, memory_order_seq_cst);
 }
 
 /* Server: whether any request waits; used for the last look before sleep. */

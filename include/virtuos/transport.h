@@ -34,11 +34,11 @@ struct vos_transport_ops {
 	void (*detach)(struct vos_transport *t);
 	/* Required.  Client: ring the server.  Never blocks; any thread.  Call only after taking server->asleep. */
 	void (*ring_server)(struct vos_transport *t);
-	/* Required.  Server: wake the owner of a lane that sleeps in `mode` (VOS_ASLEEP_*).  Never blocks. */
+	/* Required.  Server: wake the owner of a lane that sleeps in `mode` (VOS_ASLEEP_* bits).  Never blocks. */
 	void (*wake_lane)(struct vos_transport *t, struct vos_lane *lane, uint32_t mode);
 	/*
-	 * Required.  Client: sleep until lane->asleep is no longer `mode`, a signal comes, or ns nanoseconds have gone.  Only for
-	 * VOS_ASLEEP_FUTEX; FD sleepers poll wake_fd themselves.  0, -EINTR, -ETIMEDOUT.  Spurious returns are allowed.
+	 * Required.  Client: sleep while lane->asleep has VOS_ASLEEP_FUTEX, until a signal comes or ns nanoseconds have gone.  FD
+	 * sleepers poll wake_fd themselves.  0, -EINTR, -ETIMEDOUT.  Spurious returns are allowed.
 	 */
 	int (*sleep_lane)(struct vos_transport *t, struct vos_lane *lane, uint64_t ns);
 	/* Required.  Clear a doorbell or wake fd that polled readable. */
