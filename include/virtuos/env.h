@@ -14,13 +14,17 @@
 #define VOS_ENV_SESSION    "VIRTUOS_SESSION"
 /* Path of the socket of a supervisor that runs already; '@' first: abstract. */
 #define VOS_ENV_SUPERVISOR "VIRTUOS_SUPERVISOR"
-/* Absolute path of a file: each process appends one line, a JSON object, in one write as it ends (O_APPEND).  A program of
- * one process so makes a plain JSON file; `virtuos stat FILE` sums the lines. */
+/*
+ * Absolute path of a file, made and emptied by `virtuos run`: each process appends one line, a JSON object, in one write as
+ * it ends or becomes another image (O_APPEND).  A program of one process so makes a plain JSON file; `virtuos stat FILE` sums
+ * the numbers of all lines, whatever they are called.  At least:
+ *	{"pid": 1, "program": "/bin/x", "calls": {"read": {"native": 1, "runtime": 0, "remote": 2}, …},
+ *	 "sites": {"/lib/libc.so.6": {"jump": 1, …one for each kind of plan…, "fallback": 0}, …},
+ *	 "fallback_hits": 0, "doorbells": 0, "spins": 0, "sleeps": 0, "bytes_in": 0, "bytes_out": 0}
+ */
 #define VOS_ENV_STATS      "VIRTUOS_STATS"
 /* "1": the runtime says on stderr what it patched, what it left alone and why. */
 #define VOS_ENV_VERBOSE    "VIRTUOS_VERBOSE"
-/* "kernel" (1:1) or "mn". */
-#define VOS_ENV_THREADS    "VIRTUOS_THREADS"
 /* Interpose the program of this name (its last path component) alone. */
 #define VOS_ENV_ONLY       "VIRTUOS_ONLY"
 /* "openat:native,read:native": bisects a misbehaving call. */

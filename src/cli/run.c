@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtuos run: checks everything that can be checked, then becomes the program.  It stays no parent: signals, exit
+ * status, terminal and job control are the program's own.  The private supervisor ends when the last process of the
+ * program has let go of the session.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <virtuos/env.h>
+#include <virtuos/err.h>
+#include <transport/message.h>
+#include "cli.h"
+#include "program.h"
+
+/* A Xen domain may have to boot before it can answer. */
+#define PROBE_MS 120000
+
+enum { O_NET, O_STORE, O_RECOVER, O_THREADS, O_CONFIG, O_SUPERVISOR, O_STATS, O_VERBOSE };
+static const struct vos_cli_opt opts[] = {
+	[O_NET] = { "net", "DOMAIN", "IPv4 and IPv6 sockets are served by DOMAIN: local, local:NETNS, xen:NAME; none: by this kernel" },
+	[O_STORE] = { "store", "/PREFIX=DOMAIN:/DIR", "paths under /PREFIX are served by DOMAIN from its /DIR; may be given again" },
+	[O_RECOVER] = { "recover", "HOW", "after a storage domain died: fail (open files answer EIO) or replay" },
+	[O_THREADS] = { "threads", "HOW", "kernel: each thread is one of the kernel; mn: many on few" },
+	[O_CONFIG] = { "config", "FILE", "read FILE instead of the usual virtuos.conf" },
+	[O_SUPERVISOR] = { "supervisor", "SOCKET", "use the supervisor there (system: the system's) instead of a private one" },
+	[O_STATS] = { "stats", "FILE", "each process writes what it counted to FILE as it ends, one JSON object a line" },
+	[O_VERBOSE] = { "verbose", NULL, "say on stderr what is patched, what is left alone and why" },
+	{ NULL, NULL, NULL }
+};
+
+struct options {
+	struct { int opt; const char *arg; } *given; /* those that win over the files, in order */
+	size_t n;
+	const char *config;
+};
+
+static int take(void *user, int opt, const char *arg)
+{
+	struct options *o = user;
+
+	if (opt == O_CONFIG) {
+		o->config = arg;
+		return 0;
+	}
+	o->given[o->n].opt = opt;
+	o->given[o->n++].arg = arg;
+	return 0;
+}
+
+/* An option's value that is not understood, with a mark under nothing: the value is short and stands in the line. */
+static int bad_value(const char *name, const char *arg, size_t at, char *why)
+{
+	vos_cli_say("--%s=%s: column %zu: %s", name, arg, at + 1, why);
+	free(why);
+	return VOS_EXIT_OURS;
+}
+
+static int same_store(const struct options *o, size_t n)
+{
+	const char *a = o->given[n].arg, *ea = strchrnul(a, '=');
+
+	for (size_t i = 0; i < n; i++) {
+		const char *b = o->given[i].arg;
+
+		if (o->given[i].opt == O_STORE && strncmp(a, b, (size_t)(ea - a)) == 0 && b[ea - a] == '=') {
+			vos_cli_say("--store: the prefix %.*s is given twice", (int)(ea - a), a);
+			return VOS_EXIT_OURS;
+		}
+	}
+	return 0;
+}
+
+/* Files, then VIRTUOS, then options: the later wins. */
+static int settle(struct vos_cli_settings *s, const struct options *o, const char *program, const char *path)
+{
+	const char *env = getenv(VOS_ENV_POLICY);
+	size_t at;
+	char *why;
+
+	if ((o->config ? vos_cli_config_read(s, o->config, program, path) : vos_cli_config_default(s, program, path)) != 0)
+		return VOS_EXIT_OURS;
+	if (env && *env) {
+		why = vos_cli_policy_lay(&s->policy, env, &at);
+		if (why) {
+			vos_cli_say("%s: column %zu: %s", VOS_ENV_POLICY, at + 1, why);
+			free(why);
+			return VOS_EXIT_OURS;
+		}
+	}
+	for (size_t i = 0; i < o->n; i++) {
+		int opt = o->given[i].opt;
+		const char *arg = o->given[i].arg;
+
+		switch (opt) {
+		case O_STORE:
+			if (same_store(o, i))
+				return VOS_EXIT_OURS;
+			/* fallthrough */
+		case O_NET:
+		case O_RECOVER:
+		case O_THREADS:
+			why = vos_cli_policy_set(&s->policy, opts[opt].name, arg, true, &at);
+			if (why)
+				return bad_value(opts[opt].name, arg, at, why);
+			break;
+		case O_SUPERVISOR:
+			free(s->supervisor);
+			s->supervisor = vos_cli_dup(arg);
+			break;
+		case O_STATS:
+			free(s->stats);
+			s->stats = vos_cli_dup(arg);
+			break;
+		default:
+			s->verbose = true;
+		}
+	}
+	return 0;
+}
+
+/* Empties FILE now, so that a place that cannot be written to is told before the program has run. */
+static int prepare_stats(struct vos_cli_settings *s)
+{
+	char here[PATH_MAX], *whole;
+	int fd = open(s->stats, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+	if (fd < 0) {
+		vos_cli_say("cannot write statistics to %s: %m", s->stats);
+		return VOS_EXIT_OURS;
+	}
+	close(fd);
+	if (s->stats[0] == '/')
+		return 0;
+	if (!getcwd(here, sizeof here)) {
+		vos_cli_say("--stats=%s: the working directory has no path: %m; give an absolute path", s->stats);
+		return VOS_EXIT_OURS;
+	}
+	whole = vos_cli_format("%s/%s", here, s->stats);
+	free(s->stats);
+	s->stats = whole;
+	return 0;
+}
+
+/* Asks the supervisor after one domain, before the program can trip over it. */
+static int probe(int session, const char *domain, uint32_t kind, const char *root, const char *what)
+{
+	struct vos_msg *m = vos_cli_alloc(sizeof *m);
+	int call = vos_cli_call(session), r = call;
+
+	if (call >= 0) {
+		vos_msg_init(m, VOS_MSG_STATE);
+		m->kind = kind;
+		vos_msg_text(m->domain, sizeof m->domain, domain);
+		vos_msg_text(m->text, sizeof m->text, root);
+		r = vos_cli_ask(call, m, NULL, PROBE_MS);
+		close(call);
+	}
+	if (r != 0)
+		vos_cli_say("the supervisor cannot be asked after %s: %s; run again with --verbose to see what it says", what,
+			    vos_cli_error(r));
+	else if (m->status != 0) {
+		r = m->status;
+		if (m->text[0])
+			vos_cli_say("%s: %s", what, m->text);
+		else if (r == -ENOENT)
+			vos_cli_say("%s: no such domain '%s'; 'virtuos domain list' shows those of the system", what, domain);
+		else if (r == -ENOTDIR)
+			vos_cli_say("%s: the domain has no directory %s; make it first", what, root);
+		else
+			vos_cli_say("%s: the domain '%s' cannot be used: %s", what, domain, strerror(-r));
+	}
+	free(m);
+	return r ? VOS_EXIT_OURS : 0;
+}
+
+static int probe_all(int session, const struct vos_policy *p)
+{
+	int code = 0;
+
+	if (p->net[0]) {
+		char *what = vos_cli_format("net=%s", p->net);
+
+		code = probe(session, p->net, VOS_KIND_NET, "", what);
+		free(what);
+	}
+	for (uint32_t i = 0; i < p->nstores && !code; i++) {
+		const struct vos_policy_store *s = &p->store[i];
+		char *what = vos_cli_format("store=%s=%s:%s", s->prefix, s->domain, s->root);
+
+		code = probe(session, s->domain, VOS_KIND_STORE, s->root, what);
+		free(what);
+	}
+	return code;
+}
+
+static void put(const char *name, const char *value)
+{
+	if (value ? setenv(name, value, 1) : unsetenv(name)) {
+		vos_cli_say("out of memory");
+		exit(VOS_EXIT_OURS);
+	}
+}
+
+/* Ours first: it must be in place before another preloaded library makes a call. */
+static int preload(const char *library)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *all;
+
+	if (strpbrk(library, " :")) {
+		vos_cli_say("LD_PRELOAD cannot hold the path %s: it has a blank or a colon; move VirtuOS elsewhere", library);
+		return VOS_EXIT_OURS;
+	}
+	all = others && *others ? vos_cli_format("%s:%s", library, others) : vos_cli_dup(library);
+	put("LD_PRELOAD", all);
+	free(all);
+	return 0;
+}
+
+/* argv for virtuos-enter: itself, the ELF file, then the program's own argv. */
+static char **enter_argv(const char *enter, const struct vos_cli_program *p, char **argv)
+{
+	size_t n = 0, k = 0, before = 0;
+	char **v;
+
+	while (argv[n])
+		n++;
+	while (p->before && p->before[before])
+		before++;
+	v = vos_cli_alloc((n + before + 3) * sizeof *v);
+	v[k++] = vos_cli_dup(enter);
+	v[k++] = p->elf;
+	if (before)
+		memcpy(v + k, p->before, before * sizeof *v);
+	else
+		v[k++] = argv[0];
+	k += before;
+	if (n > 1)
+		memcpy(v + k, argv + 1, (n - 1) * sizeof *v);
+	return v;
+}
+
+static int become(const struct vos_cli_program *p, char **argv)
+{
+	char *helper;
+
+	if (p->kind == VOS_PROGRAM_STATIC) {
+		helper = vos_cli_peer("virtuos-enter");
+		if (!helper)
+			return VOS_EXIT_OURS;
+		execv(helper, enter_argv(helper, p, argv));
+		vos_cli_say("cannot start %s: %m", helper);
+		return VOS_EXIT_OURS;
+	}
+	execvp(argv[0], argv); /* with its rule for files without a #! line; p->path is what it finds */
+	if (errno == ENOENT && access(p->path, F_OK) == 0)
+		vos_cli_say("%s: cannot be run: its interpreter or loader is missing", argv[0]);
+	else
+		vos_cli_say("%s: cannot be run: %m", argv[0]);
+	return VOS_EXIT_CANNOT_RUN;
+}
+
+static int run(struct vos_cli_settings *s, const struct vos_cli_program *program, char **argv)
+{
+	char *library = NULL, *text, number[16];
+	int session = -1, code;
+
+	if (program->kind == VOS_PROGRAM_PRIVILEGED) {
+		vos_cli_say("%s raises its rights when it starts (set-user-ID or capabilities): it runs without VirtuOS",
+			    program->elf);
+		return become(program, argv);
+	}
+	if (program->kind == VOS_PROGRAM_DYNAMIC && !(library = vos_cli_peer("libvirtuos.so")))
+		return VOS_EXIT_OURS;
+	if (s->stats && (code = prepare_stats(s)))
+		return code;
+	if (!vos_cli_policy_empty(&s->policy)) {
+		session = s->supervisor ? vos_cli_supervisor_connect(s->supervisor) : vos_cli_supervisor_start(getpid(), s->verbose);
+		if (session < 0)
+			return VOS_EXIT_OURS;
+		code = probe_all(session, &s->policy);
+		if (code)
+			return code;
+	}
+	text = vos_cli_policy_text(&s->policy);
+	put(VOS_ENV_POLICY, text);
+	free(text);
+	snprintf(number, sizeof number, "%d", session);
+	put(VOS_ENV_SESSION, session >= 0 ? number : NULL);
+	put(VOS_ENV_SUPERVISOR, s->supervisor);
+	put(VOS_ENV_STATS, s->stats);
+	put(VOS_ENV_VERBOSE, s->verbose ? "1" : NULL);
+	if (library && (code = preload(library)))
+		return code;
+	free(library);
+	return become(program, argv);
+}
+
+static int main_run(const struct vos_cli_command *self, int argc, char **argv)
+{
+	struct vos_cli_settings s = { 0 };
+	struct vos_cli_program program;
+	struct options o = { 0 };
+	int rest, code;
+
+	o.given = vos_cli_alloc((size_t)argc * sizeof *o.given);
+	code = vos_cli_options(self, argc, argv, take, &o, &rest);
+	if (code)
+		return code < 0 ? 0 : code;
+	if (rest >= argc) {
+		vos_cli_say("run: the program is missing: virtuos run [OPTION]... -- PROGRAM [ARGUMENT]...");
+		return VOS_EXIT_OURS;
+	}
+	code = vos_cli_program_find(argv[rest], &program);
+	/* A mistake in the policy is told even when the program is missing as well only if the program is there: one line. */
+	if (code == 0)
+		code = settle(&s, &o, argv[rest], program.path);
+	if (code == 0) {
+		code = run(&s, &program, argv + rest);
+		vos_cli_program_finish(&program);
+	}
+	vos_cli_settings_finish(&s);
+	free(o.given);
+	return code;
+}
+
+const struct vos_cli_command vos_cmd_run = {
+	.name = "run",
+	.args = "[--] PROGRAM [ARGUMENT]...",
+	.summary = "Runs a program with its storage and network calls served by domains",
+	.text = "The options win over VIRTUOS in the environment, and that over virtuos.conf.  Without a domain nothing is\n"
+		"routed, but the program's calls are still seen and counted.\n\n"
+		"Exit status: the program's own; 125 when virtuos itself failed, 126 when the program cannot be run,\n"
+		"127 when it is not found.\n\n"
+		"  virtuos run --net=local --store=/srv/data=local:/tmp/data -- redis-server --dir /srv/data\n",
+	.opts = opts,
+	.stops = true,
+	.usage_exit = VOS_EXIT_OURS,
+	.main = main_run,
+};
