@@ -46,9 +46,23 @@ static inline uint64_t vos_arg(const struct vos_frame *f, unsigned i)
 
 struct vos_proc;
 struct vos_thread;
+struct vos_conn;
+struct vos_remote_proc;
 struct vos_lane_client;
 
 #define VOS_DOMAINS_MAX 16  /* policy entries that name a domain */
+
+/* What the ways to the domains did; written by the carrier alone, read by --stats and `virtuos stat`. */
+struct vos_remote_counts {
+	uint64_t submits;
+	uint64_t spins;                   /* waits that a look in the spinning phase ended */
+	uint64_t yields;                  /* sched_yield calls made while waiting */
+	uint64_t sleeps;                  /* futex or poll sleeps */
+	uint64_t doorbells;               /* the server slept and was rung */
+	uint64_t cancels;
+	uint64_t joins;
+	uint64_t bytes_out, bytes_in;     /* payload; counted by whoever copies it */
+};
 
 /*
  * A kernel thread of the program; the GS base points here.  The first words are read by trampoline.S.
@@ -66,6 +80,7 @@ struct vos_carrier {
 	struct vos_lane_client *lane[VOS_DOMAINS_MAX]; /* of proc->domain[i]; NULL until first used */
 	uint32_t  tid;                    /* of the kernel thread */
 	struct vos_carrier *next;         /* proc's list */
+	struct vos_remote_counts remote;
 };
 
 /* A thread of the program: what the program believes is a kernel thread. */
@@ -117,11 +132,12 @@ struct vos_proc {
 	_Atomic uint32_t lock;         /* fdmap and carriers */
 	void *cwd;                     /* path.c's own */
 	void *priv[8];                 /* by family: see proc.c */
+	struct vos_remote_proc *remote; /* remote.c's own; NULL but in a vfork child: see vos_remote_vfork() */
 };
 
 /* ---- remote calls (dispatch/remote.c) ----------------------------------------------------------------------------- */
 
-/* A domain as one process sees it: a policy entry. */
+/* A domain as one process sees it: a policy entry.  A vfork child uses its parent's. */
 struct vos_domain {
 	uint32_t index;                /* in proc->domain */
 	uint32_t kind;                 /* VOS_KIND_* */
@@ -129,55 +145,154 @@ struct vos_domain {
 	char     root[256];            /* storage: root of the export in the domain */
 	char     prefix[256];          /* storage: where programs see it; canonical, no trailing slash but for "/" */
 	_Atomic uint32_t state;        /* VOS_DOM_* */
-	uint64_t epoch;                /* of the present connection */
-	uint64_t proxy;
-	struct vos_transport t;
-	_Atomic uint32_t lanes_used;
+	_Atomic uint64_t epoch;        /* of the present connection; moves when a thread has joined anew */
+	struct vos_conn *conn;         /* the present connection; NULL before the first */
 	_Atomic uint32_t lock;         /* joining, leaving, lane allocation */
-	void *priv;                    /* remote.c's own */
+	uint32_t said;                 /* the reason of the last failure was told to the user */
 };
-enum { VOS_DOM_NEW, VOS_DOM_UP, VOS_DOM_DOWN };
+/*
+ * RESTORING: joined again after a death; vos_domain_restored() runs in the thread that joined, the others wait for it.
+ */
+enum { VOS_DOM_NEW, VOS_DOM_UP, VOS_DOM_DOWN, VOS_DOM_RESTORING };
+
+/* A completion that the client made itself because the domain died (in vos_cqe.flags; never taken from a server). */
+#define VOS_CQE_DEAD 0x80000000u
 
 /* A request under way.  The caller's memory; it must live until vos_remote_wait() has returned it as done. */
 struct vos_pending {
 	struct vos_lane_client *lane;
-	struct vos_cqe cqe;            /* valid once done */
+	struct vos_cqe cqe;            /* valid once done; flags hold VOS_CQE_ESCAPE and VOS_CQE_DEAD at most */
 	_Atomic uint32_t done;
 	uint32_t slot;
+	uint64_t user;                 /* its word on the wire */
+	uint64_t since;                /* when it was submitted, in ticks of the spinner's clock */
+	uint16_t op;
 };
 
 struct vos_wait {
 	uint64_t deadline_ns;          /* CLOCK_MONOTONIC; VOS_NEVER */
 	bool     interruptible;        /* a pending signal ends the wait with -VOS_ERESTARTSYS */
-	struct pollfd *fds;            /* native descriptors to watch as well; revents filled */
-	uint32_t nfds;
+	struct pollfd *fds;            /* native descriptors to watch as well, revents filled; or NULL */
+	uint32_t nfds;                 /* fds has room for VOS_WAIT_SPARE entries more, which the wait uses */
 };
 #define VOS_NEVER (~0ULL)
+#define VOS_WAIT_SPARE VOS_DOMAINS_MAX
 
 /*
- * The lane of this carrier to a domain, joined on first use (asks the supervisor: may take milliseconds).
- * NULL and *ret_err negative: -ENETDOWN or -EIO (by kind) when the domain is down, -ENOMEM.
+ * The lane of this carrier to a domain, joined on first use (asks the supervisor: may take milliseconds; after a death waits
+ * for the domain to come up again, at most VOS_REJOIN_MS).  NULL and *ret_err negative: -ENETDOWN or -EIO (by kind) when
+ * the domain is down, -EACCES, -ENOENT or -ENOTDIR as the supervisor says, -ENOMEM, -VOS_ERESTARTSYS (a signal ended the wait).
+ * The lane stays valid while the caller holds memory or a request of it, also past the death of the domain.
  */
 struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err);
+#define VOS_REJOIN_MS 10000
+
+/* The domain of a lane, and the epoch of the connection that the lane belongs to. */
+struct vos_domain *vos_lane_domain(const struct vos_lane_client *l);
+uint64_t vos_lane_epoch(const struct vos_lane_client *l);
 
 /* Payload memory of a lane: `len` bytes, 64-byte aligned, or NULL when none is left now.  Offsets go into requests. */
 void *vos_lane_alloc(struct vos_lane_client *l, size_t len, uint64_t *ret_off);
 void vos_lane_free(struct vos_lane_client *l, void *p);
-/* The largest allocation that can ever succeed, bytes.  Larger transfers go in pieces. */
+/* The largest allocation that succeeds whatever else a thread has under way, bytes.  Larger transfers go in pieces. */
 size_t vos_lane_max(const struct vos_lane_client *l);
 
-/* Submit.  0, or -EPROTO/-EPIPE when the domain died (p is then not under way). */
+/*
+ * Submit.  0, or -EPROTO/-EPIPE when the domain died (p is then not under way).  A request is waited for by the thread that
+ * began it.
+ */
 int vos_remote_begin(struct vos_lane_client *l, const struct vos_req *req, struct vos_pending *p);
 /*
- * Wait until one of n requests is done: its index.  Else -VOS_ERESTARTSYS (signal), -ETIMEDOUT, or VOS_WAIT_NATIVE (n + 0)
- * when a native descriptor is ready.  A dead domain completes its requests with the error of its kind (-EIO, -ECONNRESET).
+ * Wait until one of n requests is done: its index.  Else -VOS_ERESTARTSYS (signal), -ETIMEDOUT, or VOS_WAIT_NATIVE when a
+ * native descriptor is ready.  n = 0 is allowed.  A dead domain completes its requests with the error of its kind (-EIO,
+ * -ECONNRESET) and VOS_CQE_DEAD.
  */
 int vos_remote_wait(struct vos_pending **p, uint32_t n, struct vos_wait *w);
 #define VOS_WAIT_NATIVE 0x10000
 /* Ask for a request to end, then wait for it uninterruptibly.  p->cqe tells what happened. */
 void vos_remote_cancel(struct vos_pending *p);
 
-/* Submit, wait interruptibly, cancel on a signal: the result, -VOS_ERESTARTSYS when nothing had happened. */
+/*
+ * Submit, wait interruptibly, cancel on a signal: the result, -VOS_ERESTARTSYS when nothing had happened.  req->user is
+ * filled in.  ret_cqe may be NULL.
+ */
 long vos_remote_call(struct vos_lane_client *l, struct vos_req *req, struct vos_cqe *ret_cqe);
+
+/*
+ * For the signal code, async-signal-safe: the carrier's thread has a signal pending; whatever wait it is in or about to
+ * enter looks again at once.
+ */
+void vos_remote_kick(struct vos_carrier *c);
+
+/* ---- remote: the life of connections (dispatch/remote_join.c, remote_fork.c) ------------------------------------------ */
+
+/*
+ * Bring-up, after proc->domain[] is filled and vos_fdmap_init(): proc->session_fd becomes the inherited session (fd ≥ 0),
+ * or one to the supervisor at `supervisor` (a path, '@' first: abstract, "system"), or to a private one that is started:
+ * `dir` is where virtuosd lies (the installed place is tried after it).  `envp` is what the supervisor inherits, less
+ * everything that is ours.  0 or negative errno, said on stderr.
+ */
+int vos_remote_start(struct vos_proc *p, int fd, const char *supervisor, const char *dir, char *const *envp);
+
+/* Provided by the net room: the domain was joined again after a death: listeners and epoll sets are made anew. */
+void vos_domain_restored(struct vos_domain *d);
+
+/* A thread ends (or its image does): its lanes are free for others. */
+void vos_remote_carrier_gone(struct vos_carrier *c);
+
+/* One connection a domain, for a process to come. */
+struct vos_fork_conns {
+	struct vos_conn *conn[VOS_DOMAINS_MAX];
+};
+/*
+ * Before a native fork: the proxies of the domains in `mask` (bit i: proc->domain[i]) fork.  Domains left out are joined
+ * anew by the child when it needs them.  0, or negative errno (nothing is left behind): -EAGAIN when a proxy could not fork.  A domain
+ * that is dead is skipped: its descriptors are stale in both.
+ */
+int vos_remote_fork_prepare(struct vos_proc *p, uint32_t mask, struct vos_fork_conns *f);
+/* After it, in the parent; also when the fork failed: the forked proxies then end. */
+void vos_remote_fork_parent(struct vos_proc *p, struct vos_fork_conns *f);
+/* After it, in the child, with its carrier in place: the parent's connections go, the child's own take their place. */
+void vos_remote_fork_child(struct vos_proc *p, struct vos_fork_conns *f);
+
+/*
+ * A vfork child runs in its parent's memory with the parent's domains and a carrier of its own.  What it joins meanwhile is
+ * its own: the descriptors of a connection exist only in its table.  _vfork before the native call, with the child's proc;
+ * _vfork_done in the parent once the child has execed or ended (or the vfork failed).
+ */
+int vos_remote_vfork(struct vos_proc *child, struct vos_proc *parent);
+void vos_remote_vfork_done(struct vos_proc *child);
+
+/* A connection as it travels through exec. */
+struct vos_conn_saved {
+	uint32_t index;                /* in proc->domain */
+	int32_t  region_fd, doorbell_fd, wake_fd, control_fd;
+	uint64_t epoch, proxy;
+	struct vos_region_geo geo;
+};
+struct vos_exec_conns {
+	uint32_t n;
+	struct vos_conn_saved saved[VOS_DOMAINS_MAX]; /* copied into the state of the new image */
+	struct vos_fork_conns forked;  /* vfork child: proxies forked for the new image */
+};
+/*
+ * Before a native exec: the connections of the domains in `mask` stay open across it (in a vfork child: its parent's
+ * proxies fork).  0 or negative errno, nothing changed.  _undo when the exec failed.
+ */
+int vos_remote_exec_prepare(struct vos_proc *p, uint32_t mask, struct vos_exec_conns *x);
+void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x);
+/* In the new image, after vos_remote_start(): takes the connections over.  0; -EPROTO: the domains it spoke of are as if dead. */
+int vos_remote_exec_adopt(struct vos_proc *p, const struct vos_conn_saved *saved, uint32_t n);
+
+/* The process changed its credentials: its proxies take them.  0 or the first error. */
+int vos_remote_recred(struct vos_proc *p);
+
+/*
+ * The shared segment of a file (domain, dev, ino): a memfd of at least `size` bytes, the runtime's own; *ret_fresh when it was
+ * made just now and is to be filled.  *ret_hold is a descriptor that keeps the segment: close it with vos_fd_disown() when
+ * the last mapping goes.  0 or negative errno.
+ */
+int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *ret_fd, int *ret_hold,
+		       bool *ret_fresh);
 
 #endif
