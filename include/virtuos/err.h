@@ -17,5 +17,7 @@ static inline bool vos_is_err(long r)
  * the signal code turns it into a restart or -EINTR, by SA_RESTART, as the kernel does.
  */
 #define VOS_ERESTARTSYS 512
+/* Likewise, for what had not begun when a signal came: handler first, then the call again, whatever SA_RESTART says. */
+#define VOS_ERESTARTNOINTR 513
 
 #endif

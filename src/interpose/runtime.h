@@ -73,12 +73,15 @@ struct vos_carrier {
 	uint64_t  runtime_sp;             /* top of the current thread's runtime stack */
 	struct vos_thread *thread;
 	struct vos_proc   *proc;
-	uint64_t  runtime_lo;             /* bottom of that stack: rsp in (lo, sp] means "already inside" */
+	uint64_t  runtime_lo;             /* bottom of that stack: rsp in (lo, sp] means "in the runtime" */
+	uint64_t  resume;                 /* where the program goes on after the call under way */
+	uint8_t  *fdkind;                 /* proc->fdkind */
+	uint32_t  nr, fd;                 /* trampoline.S: number and first argument of the call under way */
+	uint32_t  pid, tid;               /* answers of getpid and gettid */
 	uint64_t  counts_native[VOS_NR_END + 2]; /* by number; the last counts numbers outside the table */
 	uint64_t  counts_runtime[VOS_NR_END + 2];
 	uint64_t  counts_remote[VOS_NR_END + 2];
 	struct vos_lane_client *lane[VOS_DOMAINS_MAX]; /* of proc->domain[i]; NULL until first used */
-	uint32_t  tid;                    /* of the kernel thread */
 	struct vos_carrier *next;         /* proc's list */
 	struct vos_remote_counts remote;
 };
@@ -88,7 +91,7 @@ struct vos_thread {
 	struct vos_carrier *carrier;
 	struct vos_frame   *frame;        /* of the call under way; NULL outside */
 	_Atomic uint32_t    sig_pending;  /* a signal waits for the way out: waits end with -VOS_ERESTARTSYS */
-	uint64_t            sigmask;      /* the program's view of its mask */
+	uint64_t            sigmask;      /* what the program believes masked of the signals that we never mask (entry/signal.h) */
 	void               *sig;          /* signal.c's own */
 };
 
@@ -111,7 +114,10 @@ void vos_dispatch(struct vos_frame *f);
 
 typedef long vos_call_fn(struct vos_frame *f);
 
-/* The call as this kernel does it, with the frame's arguments.  Counts it. */
+/*
+ * The call as this kernel does it, with the frame's number and arguments, in a window (entry/window.h): it may answer
+ * -VOS_ERESTARTNOINTR, to be handed on.  Counts it.
+ */
 long vos_native(struct vos_frame *f);
 
 /* ---- a process -------------------------------------------------------------------------------------------------- */
