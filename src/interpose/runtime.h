@@ -137,9 +137,10 @@ struct vos_proc {
 	struct vos_carrier *carriers;
 	_Atomic uint32_t lock;         /* fdmap and carriers */
 	void *cwd;                     /* path.c's own */
-	void *priv[8];                 /* by family: see proc.c */
+	void *priv[8];                 /* by family: VOS_PRIV_* */
 	struct vos_remote_proc *remote; /* remote.c's own; NULL but in a vfork child: see vos_remote_vfork() */
 };
+enum { VOS_PRIV_FDMAP, VOS_PRIV_MAPPING, VOS_PRIV_NET, VOS_PRIV_EPOLL, VOS_PRIV_AIO, VOS_PRIV_ENTRY };
 
 /* ---- remote calls (dispatch/remote.c) ----------------------------------------------------------------------------- */
 

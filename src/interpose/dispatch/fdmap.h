@@ -43,14 +43,18 @@ struct vos_ofd {
 	struct vos_ofd *next_free;
 };
 
-/* What a family of calls keeps with an ofd.  Register with vos_ofd_family_add() at bring-up. */
+/*
+ * What a family of calls keeps with an ofd.  Register with vos_ofd_family_add() at bring-up.  A family must hold no reference
+ * outside a call: after a fork the child counts references anew, from its descriptors, mappings and cwd.
+ */
 struct vos_ofd_family {
 	uint32_t id;                 /* VOS_FAMILY_*; travels through exec */
 	uint8_t  fdkind;             /* VOS_FDKIND_* of its descriptors */
 	/* Optional.  The last reference goes; called before the remote close, may make remote calls. */
 	void (*release)(struct vos_ofd *o);
 	/*
-	 * Optional.  One descriptor number is about to be closed (epoll forgets it).  Runs without a lock.
+	 * Optional.  One descriptor number has just been closed (epoll forgets it); the caller still holds a reference.
+	 * Runs without a lock.
 	 */
 	void (*slot_gone)(struct vos_ofd *o, int fd);
 	/*
@@ -83,8 +87,8 @@ static inline void vos_ofd_ref(struct vos_ofd *o)
  * the remote descriptor: may make remote calls.
  */
 void vos_ofd_put(struct vos_ofd *o);
-/* calls/epoll.c: o's open file goes; it leaves every epoll set of this process. */
-void vos_epoll_forget(struct vos_ofd *o);
+/* calls/epoll.c: o's open file goes; it leaves every epoll set of this process.  Weak: only called when `watch` is set. */
+void vos_epoll_forget(struct vos_ofd *o) __attribute__((weak));
 /* After a reboot of the domain: o now is rfd of the epoch.  Any thread. */
 void vos_ofd_rebind(struct vos_ofd *o, int32_t rfd, uint64_t epoch);
 
@@ -100,6 +104,20 @@ static inline int vos_domain_error(const struct vos_domain *d)
 }
 
 /* ---- descriptors -------------------------------------------------------------------------------------------------- */
+
+/* The process of this thread.  Tests link without a GS base: they define VOS_TEST. */
+#ifdef VOS_TEST
+extern struct vos_proc *vos_test_proc;
+static inline struct vos_proc *vos_proc_self(void)
+{
+	return vos_test_proc;
+}
+#else
+static inline struct vos_proc *vos_proc_self(void)
+{
+	return vos_self()->proc;
+}
+#endif
 
 static inline uint8_t vos_fd_kind(const struct vos_proc *p, long fd)
 {
@@ -134,17 +152,25 @@ void vos_fd_adopt(int fd, struct vos_ofd *o);
 long vos_fd_close(int fd);
 long vos_fd_dup(int fd, int min, uint32_t flags);          /* dup, F_DUPFD, F_DUPFD_CLOEXEC */
 long vos_fd_dup_to(int fd, int to, uint32_t flags);        /* dup3 without its check for fd == to */
+long vos_fd_close_range(uint32_t first, uint32_t last, uint32_t flags);
 
 /*
- * Make a native descriptor the runtime's own: moved (close-on-exec unless keep) to a high number, shown to nobody.  The new
- * number, or negative errno (fd then stays what it was).
+ * Make a native descriptor the runtime's own: moved, close-on-exec, to a high number (1,024 at most, so that a fork need not
+ * copy a large table), shown to nobody: close, dup and so on answer -EBADF.  The new number, or negative errno (fd then stays
+ * what it was).  `where`, when not NULL, holds the number from now on: when the program needs that very number (dup2), the
+ * descriptor moves again and *where is rewritten.  Without it such a dup2 is -EBUSY.
  */
-int vos_fd_own(int fd, bool keep);
-/* The runtime closes one of its own. */
+int vos_fd_own(int fd, int *where);
+/* The runtime closes one of its own (and forgets `where`). */
 void vos_fd_disown(int fd);
 
 /* Marks a native directory that is an ancestor of a prefix (or clears the mark). */
 void vos_fd_mark_dir(int fd, bool ancestor);
+
+/* The next descriptor ≥ fd that is not native in every respect; VOS_FDS_MAX when there is none. */
+uint32_t vos_fdmap_next(const struct vos_proc *p, uint32_t fd);
+/* A POSIX lock was taken: from now on closing any descriptor of a file drops its locks. */
+void vos_fdmap_locks_taken(struct vos_proc *p);
 
 /* Whether the process has any remote descriptor or remote cwd: if not, fork need not fork a proxy. */
 bool vos_fdmap_any(const struct vos_proc *p);
