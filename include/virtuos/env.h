@@ -15,9 +15,10 @@
 /* Path of the socket of a supervisor that runs already; '@' first: abstract. */
 #define VOS_ENV_SUPERVISOR "VIRTUOS_SUPERVISOR"
 /*
- * Absolute path of a file, made and emptied by `virtuos run`: each process appends one line, a JSON object, in one write as
- * it ends or becomes another image (O_APPEND).  A program of one process so makes a plain JSON file; `virtuos stat FILE` sums
- * the numbers of all lines, whatever they are called.  At least:
+ * Absolute path of a file, made and emptied by `virtuos run`.  It holds one JSON array; each process adds an object as it
+ * ends or becomes another image: open, flock(LOCK_EX), then one pwrite of "[\n" OBJECT "\n]\n" when the file is empty, else of
+ * ",\n" OBJECT "\n]\n" at its size less 3.  So it is whole JSON at every moment.  `virtuos stat FILE` sums the numbers of all
+ * objects, whatever they are called.  At least:
  *	{"pid": 1, "program": "/bin/x", "calls": {"read": {"native": 1, "runtime": 0, "remote": 2}, …},
  *	 "sites": {"/lib/libc.so.6": {"jump": 1, …one for each kind of plan…, "fallback": 0}, …},
  *	 "fallback_hits": 0, "doorbells": 0, "spins": 0, "sleeps": 0, "bytes_in": 0, "bytes_out": 0}

@@ -28,7 +28,7 @@ static const struct vos_cli_opt opts[] = {
 	[O_THREADS] = { "threads", "HOW", "kernel: each thread is one of the kernel; mn: many on few" },
 	[O_CONFIG] = { "config", "FILE", "read FILE instead of the usual virtuos.conf" },
 	[O_SUPERVISOR] = { "supervisor", "SOCKET", "use the supervisor there (system: the system's) instead of a private one" },
-	[O_STATS] = { "stats", "FILE", "each process writes what it counted to FILE as it ends, one JSON object a line" },
+	[O_STATS] = { "stats", "FILE", "each process adds what it counted to FILE as it ends, as JSON" },
 	[O_VERBOSE] = { "verbose", NULL, "say on stderr what is patched, what is left alone and why" },
 	{ NULL, NULL, NULL }
 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include "cli.h"
 
 enum { O_JSON, O_CALLS };
@@ -154,37 +155,67 @@ static const char *value(const char *p, struct node *into, int depth)
 	}
 }
 
-static int read_file(const char *file, struct node *sums, unsigned long *processes)
+/* The whole of a file, NUL-ended; NULL after a line on stderr. */
+static char *slurp(const char *file)
 {
 	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
-	char *line = NULL;
-	size_t room = 0;
-	unsigned number = 0;
-	int code = 0;
+	size_t room = 65536, len = 0, n;
+	char *text;
+	int error;
 
 	if (!f) {
 		vos_cli_say("cannot read %s: %m", file);
-		return VOS_EXIT_FAILED;
+		return NULL;
 	}
-	while (code == 0 && getline(&line, &room, f) >= 0) {
-		const char *p = blank(line);
+	/* A process may be adding its counts just now. */
+	flock(fileno(f), LOCK_SH);
+	text = vos_cli_alloc(room);
+	while ((n = fread(text + len, 1, room - 1 - len, f)) > 0) {
+		len += n;
+		if (len + 1 == room) {
+			char *more = vos_cli_alloc(room *= 2);
 
-		number++;
-		if (!*p)
-			continue;
-		if (*p != '{' || !(p = value(p, sums, 0)) || *blank(p)) {
-			vos_cli_say("%s:%u: not a line that 'virtuos run --stats' wrote", file, number);
-			code = VOS_EXIT_FAILED;
+			memcpy(more, text, len);
+			free(text);
+			text = more;
 		}
-		++*processes;
 	}
-	if (code == 0 && ferror(f)) {
+	text[len] = '\0';
+	error = ferror(f);
+	if (error)
 		vos_cli_say("cannot read %s: %m", file);
-		code = VOS_EXIT_FAILED;
-	}
-	free(line);
 	if (f != stdin)
 		fclose(f);
+	if (!error)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* An array of objects, one a process, each summed into the same tree. */
+static int read_file(const char *file, struct node *sums, unsigned long *processes)
+{
+	char *text = slurp(file);
+	const char *p;
+	int code = 0;
+
+	if (!text)
+		return VOS_EXIT_FAILED;
+	p = blank(text);
+	if (*p == '[')
+		p = blank(p + 1);
+	while (p && *p == '{') {
+		p = value(p, sums, 0);
+		++*processes;
+		p = p ? blank(p) : NULL;
+		if (p && *p == ',')
+			p = blank(p + 1);
+	}
+	if (!p || (*p && !(*p == ']' && !*blank(p + 1)))) {
+		vos_cli_say("%s: not a file that 'virtuos run --stats' wrote", file);
+		code = VOS_EXIT_FAILED;
+	}
+	free(text);
 	return code;
 }
 
