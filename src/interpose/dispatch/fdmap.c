@@ -54,6 +54,7 @@ struct vos_ofd *vos_ofd_new(struct vos_domain *d, int32_t rfd, uint32_t mode, ui
 	o->mode = mode;
 	o->flags = flags;
 	o->locked = 0;
+	o->is_dgram = false;
 	o->family = NULL;
 	o->net = o->epoll = NULL;
 	o->watch = NULL;
@@ -144,13 +145,13 @@ int vos_ofd_lane(struct vos_ofd *o, struct vos_lane_client **ret_lane, int32_t *
 		return -EBADF;
 	lane = vos_remote_lane(d, &err);
 	if (!lane)
-		return err == -ENOMEM ? err : vos_domain_error(d);
+		return err == -ENOMEM || err == -VOS_ERESTARTSYS ? err : vos_domain_error(d);
 	for (bool revived = false;; revived = true) {
 		do {
 			epoch = atomic_load(&o->epoch);
 			rfd = atomic_load(&o->rfd);
 		} while (epoch == 0 || epoch != atomic_load(&o->epoch));
-		if (epoch == d->epoch)
+		if (epoch == vos_lane_epoch(lane))
 			break;
 		if (revived || !o->family || !o->family->revive)
 			return vos_domain_error(d);

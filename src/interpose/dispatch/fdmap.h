@@ -35,6 +35,7 @@ struct vos_ofd {
 	uint32_t mode;               /* st_mode as it was at the opening: the type counts */
 	_Atomic uint32_t flags;      /* what fcntl(F_GETFL) answers: access mode, O_APPEND, O_NONBLOCK, O_PATH… */
 	_Atomic uint32_t locked;     /* a POSIX lock was taken through it: closing any descriptor of it drops them */
+	bool is_dgram;               /* a socket that keeps message boundaries */
 	const struct vos_ofd_family *family; /* NULL: nothing beside the above */
 	void *net;                   /* calls/ of the sockets: domain, type, protocol, listener memory */
 	void *epoll;                 /* calls/epoll.c's own: the side object of an epoll set */
@@ -105,19 +106,11 @@ static inline int vos_domain_error(const struct vos_domain *d)
 
 /* ---- descriptors -------------------------------------------------------------------------------------------------- */
 
-/* The process of this thread.  Tests link without a GS base: they define VOS_TEST. */
-#ifdef VOS_TEST
-extern struct vos_proc *vos_test_proc;
-static inline struct vos_proc *vos_proc_self(void)
-{
-	return vos_test_proc;
-}
-#else
+/* The process of this thread. */
 static inline struct vos_proc *vos_proc_self(void)
 {
 	return vos_self()->proc;
 }
-#endif
 
 static inline uint8_t vos_fd_kind(const struct vos_proc *p, long fd)
 {
@@ -172,6 +165,8 @@ uint32_t vos_fdmap_next(const struct vos_proc *p, uint32_t fd);
 /* A POSIX lock was taken: from now on closing any descriptor of a file drops its locks. */
 void vos_fdmap_locks_taken(struct vos_proc *p);
 
+/* The domains (bit i: proc->domain[i]) that descriptors or the cwd of p are in: their proxies fork with the process. */
+uint32_t vos_fdmap_domains(const struct vos_proc *p);
 /* Whether the process has any remote descriptor or remote cwd: if not, fork need not fork a proxy. */
 bool vos_fdmap_any(const struct vos_proc *p);
 /* Calls fn for each descriptor that has an ofd, in rising order, until it returns non-zero.  Takes no lock: o has a reference. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "fdmap_impl.h"
+#include "path.h"
 
 static void *map_pages(size_t len)
 {
@@ -134,6 +135,19 @@ void vos_fdmap_rfds(struct vos_proc *p, const struct vos_domain *d, void (*fn)(i
 	}
 }
 
+uint32_t vos_fdmap_domains(const struct vos_proc *p)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t fd = vos_fdmap_next(p, 0); fd < VOS_FDS_MAX; fd = vos_fdmap_next(p, fd + 1)) {
+		const struct vos_ofd *o = p->ofd[fd];
+
+		if (o && o->domain)
+			mask |= 1U << o->domain->index;
+	}
+	return mask | vos_path_domains(p);
+}
+
 /* ---- exec ------------------------------------------------------------------------------------------------------------ */
 
 #define SAVE_MAGIC 0x70616d64666f7676ULL
@@ -145,7 +159,8 @@ struct save_slot {
 	uint32_t ofd;                /* number of the ofd from 1; 0: none (a marked directory) */
 	uint32_t has_ofd, domain;
 	int32_t  rfd;
-	uint32_t mode, flags, locked, family, blob;
+	uint32_t mode, flags, locked, is_dgram, family, blob;
+	uint32_t spare;
 	uint64_t epoch;
 };
 
@@ -201,6 +216,7 @@ static int save_slot(struct vos_proc *p, int out, uint32_t fd, const uint8_t *se
 		r.s.mode = o->mode;
 		r.s.flags = o->flags;
 		r.s.locked = o->locked;
+		r.s.is_dgram = o->is_dgram;
 		r.s.family = o->family ? o->family->id : 0;
 		if (o->family && o->family->save) {
 			long n = o->family->save(o, r.blob, sizeof r.blob);
@@ -251,6 +267,7 @@ static struct vos_ofd *load_ofd(struct vos_proc *p, const struct save_slot *s)
 		return NULL;
 	o->epoch = s->epoch;
 	o->locked = s->locked;
+	o->is_dgram = s->is_dgram;
 	if (s->family && s->family < VOS_FAMILY_MAX && vos_ofd_families[s->family]) {
 		o->family = vos_ofd_families[s->family];
 		if (o->family->load && o->family->load(o, s + 1, s->blob) < 0)

@@ -38,6 +38,9 @@ void vos_mapping_flush(struct vos_ofd *o);
 /* After a remote write of [off, off+len) (or truncation: len 0) to o: live shared mappings take it over. */
 void vos_mapping_written(struct vos_ofd *o, uint64_t off, uint64_t len);
 
+/* After any remote call nr on o with result r, when there are mappings: what it changed in the file shows in them. */
+void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], long r);
+
 /* fork: called in the child.  exec needs nothing: mappings end there. */
 void vos_mapping_fork_child(void);
 

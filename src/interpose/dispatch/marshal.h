@@ -26,8 +26,21 @@ long vos_ofd_call(struct vos_ofd *o, unsigned op, uint64_t a1, uint64_t a2, uint
 /*
  * A call with one buffer: arg[at] is its offset.  in_len bytes of buf (runtime memory) are sent, out_len come back.
  */
-long vos_ofd_call_buf(struct vos_ofd *o, unsigned op, uint64_t arg[6], unsigned at, void *buf, size_t in_len, size_t out_len,
+long vos_ofd_call_buf(struct vos_ofd *o, unsigned op, const uint64_t arg[6], unsigned at, void *buf, size_t in_len, size_t out_len,
 		      struct vos_cqe *ret_cqe);
+
+/* Whether reads and writes of this socket keep message boundaries: then they go in one piece. */
+static inline bool vos_ofd_is_dgram(const struct vos_ofd *o)
+{
+	return o->is_dgram;
+}
+/* The largest piece of one transfer: leaves the lane room for small arguments beside it. */
+static inline size_t vos_transfer_max(const struct vos_lane_client *l)
+{
+	return vos_lane_max(l) - 8192;
+}
+/* SIGPIPE to this thread, delivered on the way out of the runtime. */
+void vos_raise_sigpipe(void);
 
 /* ---- iovecs of the program ------------------------------------------------------------------------------------------ */
 

@@ -45,6 +45,8 @@ int vos_path_vfork(struct vos_proc *child, struct vos_proc *parent);
 void vos_path_drop(struct vos_proc *p);
 int vos_path_save(struct vos_proc *p, int fd);
 int vos_path_load(struct vos_proc *p, const void *data, size_t len, size_t *ret_used);
+/* The domain of the cwd as a mask, 0 when it is native. */
+uint32_t vos_path_domains(const struct vos_proc *p);
 /* Whether the cwd is in a domain. */
 bool vos_path_cwd_remote(const struct vos_proc *p);
 

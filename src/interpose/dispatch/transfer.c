@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * read, write and their kin.  What is larger than the lane goes in pieces; a short piece, an error or a signal after the
+ * first piece ends the call with what was moved, as a signal or a full buffer ends Linux's own.
+ */
+#include <limits.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include "../entry/user.h"
+#include "marshal.h"
+#include "marshal_impl.h"
+
+/* ---- iovecs ------------------------------------------------------------------------------------------------------------ */
+
+int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count)
+{
+	size_t sum = 0;
+
+	if (count > IOV_MAX)
+		return -EINVAL;
+	for (uint64_t i = 0; i < count; i++) {
+		struct iovec v;
+
+		if (vos_copy_from_user(&v, (void *)(uintptr_t)(iov + i * sizeof v), sizeof v) < 0)
+			return -EFAULT;
+		if ((ssize_t)v.iov_len < 0)
+			return -EINVAL;
+		sum = v.iov_len > VOS_RW_MAX - sum ? VOS_RW_MAX : sum + v.iov_len;
+	}
+	*it = (struct vos_iter){ .iov = iov, .left_iov = count, .left = sum };
+	return 0;
+}
+
+void vos_iter_one(struct vos_iter *it, uint64_t addr, uint64_t len)
+{
+	if (len > VOS_RW_MAX)
+		len = VOS_RW_MAX;
+	*it = (struct vos_iter){ .cur = { (void *)(uintptr_t)addr, len }, .left = len };
+}
+
+/* Moves through the program's pieces; the array is read again, so a program that rewrites it meanwhile harms only itself. */
+static long iter_move(struct vos_iter *it, unsigned char *mem, size_t len, bool to)
+{
+	size_t done = 0;
+
+	while (done < len && it->left) {
+		size_t n = len - done;
+
+		if (it->cur.iov_len == 0) {
+			if (it->left_iov == 0)
+				break;
+			if (vos_copy_from_user(&it->cur, (void *)(uintptr_t)it->iov, sizeof it->cur) < 0)
+				return done ? (long)done : -EFAULT;
+			it->iov += sizeof it->cur;
+			it->left_iov--;
+			continue;
+		}
+		if (n > it->cur.iov_len)
+			n = it->cur.iov_len;
+		if (n > it->left)
+			n = it->left;
+		if ((to ? vos_copy_to_user(it->cur.iov_base, mem + done, n) :
+			  vos_copy_from_user(mem + done, it->cur.iov_base, n)) < 0)
+			return done ? (long)done : -EFAULT;
+		it->cur.iov_base = (char *)it->cur.iov_base + n;
+		it->cur.iov_len -= n;
+		it->left -= n;
+		done += n;
+	}
+	return (long)done;
+}
+
+long vos_iter_from(struct vos_iter *it, void *dst, size_t len)
+{
+	return iter_move(it, dst, len, false);
+}
+
+long vos_iter_to(struct vos_iter *it, const void *src, size_t len)
+{
+	return iter_move(it, (unsigned char *)(uintptr_t)src, len, true);
+}
+
+/* ---- the calls --------------------------------------------------------------------------------------------------------- */
+
+/* What a call says, in one form for all. */
+struct transfer {
+	struct vos_iter it;
+	bool in;                     /* from the program: a write */
+	bool at;                     /* with an offset of its own */
+	uint16_t op;                 /* on the wire: the scalar form wherever one exists */
+	uint64_t pos;
+	uint32_t flags;              /* RWF_* or MSG_* */
+	uint64_t addr, addrlen;      /* sendto: of the program; recvfrom: both are addresses */
+};
+
+bool vos_transfer_is(unsigned nr)
+{
+	switch (nr) {
+	case __NR_read: case __NR_write: case __NR_pread64: case __NR_pwrite64: case __NR_readv: case __NR_writev:
+	case __NR_preadv: case __NR_pwritev: case __NR_preadv2: case __NR_pwritev2: case __NR_sendto: case __NR_recvfrom:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int understand(struct transfer *t, unsigned nr, const uint64_t arg[6])
+{
+	*t = (struct transfer){ .op = (uint16_t)nr };
+	t->in = nr == __NR_write || nr == __NR_pwrite64 || nr == __NR_writev || nr == __NR_pwritev || nr == __NR_pwritev2 ||
+		nr == __NR_sendto;
+	switch (nr) {
+	case __NR_pread64:
+	case __NR_pwrite64:
+		t->at = true;
+		t->pos = arg[3];
+		break;
+	case __NR_preadv:
+	case __NR_pwritev:
+		t->at = true;
+		t->pos = arg[3];
+		t->op = t->in ? __NR_pwrite64 : __NR_pread64;
+		break;
+	case __NR_preadv2:
+	case __NR_pwritev2:
+		t->at = arg[3] != ~0ULL;
+		t->pos = arg[3];
+		t->flags = (uint32_t)arg[5];
+		if (t->flags == 0)
+			t->op = t->at ? (t->in ? __NR_pwrite64 : __NR_pread64) : (t->in ? __NR_write : __NR_read);
+		break;
+	case __NR_readv:
+		t->op = __NR_read;
+		break;
+	case __NR_writev:
+		t->op = __NR_write;
+		break;
+	case __NR_sendto:
+	case __NR_recvfrom:
+		t->flags = (uint32_t)arg[3];
+		t->addr = arg[4];
+		t->addrlen = arg[5];
+		break;
+	}
+	if (t->at && (int64_t)t->pos < 0)
+		return -EINVAL;
+	if (nr == __NR_readv || nr == __NR_writev || nr == __NR_preadv || nr == __NR_pwritev || nr == __NR_preadv2 ||
+	    nr == __NR_pwritev2)
+		return vos_iter_init(&t->it, arg[1], arg[2]);
+	if ((int64_t)arg[2] < 0 && nr != __NR_sendto && nr != __NR_recvfrom)
+		return -EINVAL;
+	vos_iter_one(&t->it, arg[1], arg[2]);
+	return 0;
+}
+
+/* Socket addresses, in lane memory of their own for the length of the call. */
+struct address {
+	unsigned char *mem;          /* the length word first, then the bytes */
+	uint32_t cap;
+};
+#define ADDRESS_AT 8
+
+static long put_address(const struct transfer *t, struct vos_lane_client *lane, struct vos_req *req, struct address *a)
+{
+	uint32_t len = 0;
+	uint64_t off;
+
+	req->arg[4] = VOS_NULL;
+	req->arg[5] = t->in ? 0 : VOS_NULL;
+	if (t->addr == 0)
+		return 0;
+	if (t->in) {
+		len = (uint32_t)t->addrlen;
+		if (len > sizeof(struct sockaddr_storage))
+			return -EINVAL;
+	} else if (t->addrlen == 0 || vos_copy_from_user(&len, (void *)(uintptr_t)t->addrlen, sizeof len) < 0) {
+		return -EFAULT;
+	} else if ((int32_t)len < 0) {
+		return -EINVAL;
+	}
+	a->cap = len > sizeof(struct sockaddr_storage) ? sizeof(struct sockaddr_storage) : len;
+	a->mem = vos_lane_alloc(lane, ADDRESS_AT + sizeof(struct sockaddr_storage), &off);
+	if (!a->mem)
+		return -ENOMEM;
+	*(volatile uint32_t *)(void *)a->mem = a->cap;
+	req->arg[4] = off + ADDRESS_AT;
+	req->arg[5] = t->in ? a->cap : off;
+	return t->in && len ? vos_copy_from_user(a->mem + ADDRESS_AT, (void *)(uintptr_t)t->addr, len) : 0;
+}
+
+static long take_address(const struct transfer *t, const struct address *a)
+{
+	uint32_t len, n;
+
+	if (!a->mem || t->in)
+		return 0;
+	len = *(volatile uint32_t *)(void *)a->mem;
+	n = len < a->cap ? len : a->cap;
+	if (n && vos_copy_to_user((void *)(uintptr_t)t->addr, a->mem + ADDRESS_AT, n) < 0)
+		return -EFAULT;
+	return vos_copy_to_user((void *)(uintptr_t)t->addrlen, &len, sizeof len);
+}
+
+/* One piece of at most `max` bytes: bytes moved or a negative errno; *ret_short when the call ends with it. */
+static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client *lane, int32_t rfd, size_t max, bool first,
+		  bool *ret_short)
+{
+	struct vos_req req = { .op = t->op };
+	struct address addr = { 0 };
+	size_t len = t->it.left < max ? t->it.left : max;
+	unsigned char *mem = vos_lane_alloc(lane, len ? len : 1, &req.arg[1]);
+	long r, n;
+
+	*ret_short = true;
+	if (!mem)
+		return -ENOMEM;
+	req.arg[0] = (uint64_t)rfd;
+	req.arg[2] = len;
+	if (t->op == __NR_sendto || t->op == __NR_recvfrom) {
+		req.arg[3] = t->flags;
+		r = put_address(t, lane, &req, &addr);
+	} else {
+		req.arg[3] = t->at ? t->pos : ~0ULL;
+		req.arg[5] = t->flags;
+		r = 0;
+	}
+	if (r >= 0 && t->in && len) {
+		r = vos_iter_from(&t->it, mem, len);
+		/* A fault in the middle: what could be read is written, as Linux does. */
+		if (r >= 0 && (size_t)r < len)
+			req.arg[2] = len = (size_t)r;
+		vos_self()->remote.bytes_out += len;
+	}
+	/* What follows the first piece of a read from a stream must not wait: a read ends when there is something. */
+	if (!first && !t->in && (o->mode & S_IFMT) != S_IFREG && !(t->op == __NR_recvfrom && (t->flags & MSG_WAITALL)))
+		req.flags = VOS_REQ_NOWAIT;
+	if (r >= 0)
+		r = vos_remote_call(lane, &req, NULL);
+	if (r >= 0 && !t->in) {
+		/* MSG_TRUNC tells the true length of a datagram, which may be more than came. */
+		n = (size_t)r < len ? r : (long)len;
+		if (n) {
+			n = vos_iter_to(&t->it, mem, (size_t)n);
+			vos_self()->remote.bytes_in += (uint64_t)(n > 0 ? n : 0);
+		}
+		if (n < 0 || take_address(t, &addr) < 0)
+			r = -EFAULT;
+		else if (n < r && (size_t)n < len)
+			r = n;
+		*ret_short = (size_t)r != len;
+	} else if (r >= 0) {
+		if ((size_t)r > len)
+			r = -EIO;
+		*ret_short = (size_t)r != len;
+	}
+	if (addr.mem)
+		vos_lane_free(lane, addr.mem);
+	vos_lane_free(lane, mem);
+	return r;
+}
+
+long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
+{
+	bool dgram = false, ended, sock = (o->mode & S_IFMT) == S_IFSOCK;
+	struct vos_lane_client *lane;
+	struct transfer t;
+	size_t total = 0;
+	int32_t rfd;
+	long r = understand(&t, nr, arg);
+
+	if (r < 0)
+		return r;
+	r = vos_ofd_lane(o, &lane, &rfd);
+	if (r < 0)
+		return r;
+	if (vos_mapping_any() && (o->mode & S_IFMT) == S_IFREG)
+		vos_mapping_flush(o);
+	if (sock)
+		dgram = vos_ofd_is_dgram(o) || (t.flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
+	if (dgram && t.in && t.it.left > vos_transfer_max(lane))
+		return -EMSGSIZE;
+	do {
+		r = piece(&t, o, lane, rfd, vos_transfer_max(lane), total == 0, &ended);
+		if (r < 0)
+			break;
+		total += (size_t)r;
+		t.pos += (uint64_t)r;
+	} while (!ended && t.it.left && !dgram);
+	/* After a first piece the call has a result; its end is told to the next one, as Linux does. */
+	if (r < 0 && total == 0) {
+		if (r == -EPIPE && t.in && !(t.op == __NR_sendto && (t.flags & MSG_NOSIGNAL)))
+			vos_raise_sigpipe();
+		return r;
+	}
+	return (long)total;
+}
