@@ -208,9 +208,23 @@ static char *drain(int fd)
 }
 
 struct row {
-	char name[VOS_DOMAIN_NAME_MAX], kind[16], state[16];
-	unsigned long long epoch, pid, proxies, restarts;
+	char name[VOS_DOMAIN_NAME_MAX + VOS_PATH_MAX + 8], kind[16], state[16];
+	unsigned long long epoch, pid, proxies, restarts, uptime;
 };
+
+/* A blank in a name comes as \\040, in place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		bool blank = strncmp(s, "\\040", 4) == 0;
+
+		*to++ = blank ? ' ' : *s;
+		s += blank ? 4 : 1;
+	}
+	*to = '\0';
+}
 
 static void print_row(const struct session *s, const struct row *r, bool json, bool first)
 {
@@ -221,15 +235,15 @@ static void print_row(const struct session *s, const struct row *r, bool json, b
 		char *name = vos_cli_json(r->name);
 
 		printf("%s  {\"session\": %s, \"name\": %s, \"kind\": \"%s\", \"state\": \"%s\", \"epoch\": %llu, \"pid\": %llu, "
-		       "\"proxies\": %llu, \"restarts\": %llu}", first ? "" : ",\n", s->pid ? pid : "null", name, r->kind,
-		       r->state, r->epoch, r->pid, r->proxies, r->restarts);
+		       "\"proxies\": %llu, \"restarts\": %llu, \"uptime\": %llu}", first ? "" : ",\n", s->pid ? pid : "null", name, r->kind,
+		       r->state, r->epoch, r->pid, r->proxies, r->restarts, r->uptime);
 		free(name);
 	} else {
 		if (first)
-			printf("%-8s %-20s %-6s %-9s %6s %8s %8s %9s\n", "SESSION", "NAME", "KIND", "STATE", "EPOCH", "PID",
-			       "PROXIES", "RESTARTS");
-		printf("%-8s %-20s %-6s %-9s %6llu %8llu %8llu %9llu\n", s->pid ? pid : "system", r->name, r->kind, r->state,
-		       r->epoch, r->pid, r->proxies, r->restarts);
+			printf("%-8s %-6s %-9s %5s %8s %7s %8s %8s  %s\n", "SESSION", "KIND", "STATE", "EPOCH", "PID", "PROXIES",
+			       "RESTARTS", "UPTIME", "NAME");
+		printf("%-8s %-6s %-9s %5llu %8llu %7llu %8llu %7llus  %s\n", s->pid ? pid : "system", r->kind, r->state, r->epoch,
+		       r->pid, r->proxies, r->restarts, r->uptime, r->name);
 	}
 }
 
@@ -254,9 +268,14 @@ static int list(struct session *s, int n, bool json)
 			end = line + strcspn(line, "\n");
 			if (*end)
 				*end++ = '\0';
-			if (sscanf(line, "%63s %15s %15s %llu %llu %llu %llu", r.name, r.kind, r.state, &r.epoch, &r.pid,
-				   &r.proxies, &r.restarts) != 7)
+			if (strcspn(line, " ") >= sizeof r.name ||
+			    sscanf(line, "%s %15s %15s %llu %llu %llu %llu %llu", r.name, r.kind, r.state, &r.epoch, &r.pid,
+				   &r.proxies, &r.restarts, &r.uptime) != 8) {
+				vos_cli_say("a line of the supervisor's list is not understood: %s", line);
+				code = VOS_EXIT_FAILED;
 				continue;
+			}
+			unescape(r.name);
 			print_row(&s[i], &r, json, first);
 			first = false;
 		}
