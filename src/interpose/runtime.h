@@ -137,6 +137,8 @@ struct vos_proc {
 	struct vos_carrier *carriers;
 	_Atomic uint32_t lock;         /* fdmap and carriers */
 	void *cwd;                     /* path.c's own */
+	struct vos_sigtab *sigtab;     /* entry/signal.h */
+	uint64_t *ended;               /* counters of threads that are gone: native, runtime, remote, as in a carrier */
 	void *priv[8];                 /* by family: VOS_PRIV_* */
 	struct vos_remote_proc *remote; /* remote.c's own; NULL but in a vfork child: see vos_remote_vfork() */
 };
