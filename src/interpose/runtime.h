@@ -49,6 +49,8 @@ struct vos_thread;
 struct vos_conn;
 struct vos_remote_proc;
 struct vos_lane_client;
+struct vos_sigthread;
+struct vos_sigtab;
 
 #define VOS_DOMAINS_MAX 16  /* policy entries that name a domain */
 
@@ -92,7 +94,7 @@ struct vos_thread {
 	struct vos_frame   *frame;        /* of the call under way; NULL outside */
 	_Atomic uint32_t    sig_pending;  /* a signal waits for the way out: waits end with -VOS_ERESTARTSYS */
 	uint64_t            sigmask;      /* what the program believes masked of the signals that we never mask (entry/signal.h) */
-	void               *sig;          /* signal.c's own */
+	struct vos_sigthread *sig;        /* entry/signal.h */
 };
 
 /* The carrier of this thread.  Only valid where vos_entry or bring-up has set the GS base. */

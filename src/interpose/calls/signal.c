@@ -5,7 +5,7 @@
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
-#include "calls.h"
+#include "../dispatch/table.h"
 
 /* sa_flags that this kernel family knows; others are dropped, and so seem to programs that ask (SA_UNSUPPORTED). */
 #define KNOWN_FLAGS (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | (uint64_t)SA_NODEFER | \

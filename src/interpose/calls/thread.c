@@ -13,7 +13,7 @@
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
-#include "calls.h"
+#include "../dispatch/table.h"
 
 /* The arguments of every form of clone. */
 struct request {

@@ -41,6 +41,12 @@ static struct vos_block *block_of(struct vos_carrier *c)
 	return (struct vos_block *)((char *)c - offsetof(struct vos_block, carrier));
 }
 
+/* The three arrays of counters as one. */
+static uint64_t *counts_of(struct vos_carrier *c)
+{
+	return (uint64_t *)(void *)((char *)c + offsetof(struct vos_carrier, counts_native));
+}
+
 struct vos_carrier *vos_carrier_new(struct vos_proc *p)
 {
 	struct vos_block *b;
@@ -110,7 +116,7 @@ void vos_carrier_unlink(struct vos_carrier *c)
 		}
 	if (p->ended)
 		for (unsigned i = 0; i < COUNTS; i++)
-			p->ended[i] += c->counts_native[i];
+			p->ended[i] += counts_of(c)[i];
 	vos_unlock(&p->lock);
 }
 
@@ -166,7 +172,7 @@ void vos_carrier_fork_child(void)
 	c->pid = (uint32_t)vos_raw0(SYS_getpid);
 	c->tid = (uint32_t)vos_raw0(SYS_gettid);
 	p->pid = c->pid;
-	memset(c->counts_native, 0, COUNTS * sizeof(uint64_t));
+	memset(counts_of(c), 0, COUNTS * sizeof(uint64_t));
 	if (p->ended)
 		memset(p->ended, 0, COUNTS * sizeof(uint64_t));
 }

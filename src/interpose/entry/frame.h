@@ -21,7 +21,7 @@
 #define FRAME_RIP    104
 #define FRAME_RSP    120
 
-/* vos_route[]: what vos_entry does with a number.  The order is that of its tests. */
+/* vos_go[]: what vos_entry does with a number.  The order is that of its tests. */
 #define VOS_GO_NATIVE 0
 #define VOS_GO_FD     1   /* native when the descriptor in the first argument is */
 #define VOS_GO_GETPID 2

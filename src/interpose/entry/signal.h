@@ -14,6 +14,9 @@
 #include "../runtime.h"
 
 #define VOS_NSIG 64
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
 
 /* struct sigaction as the system call has it. */
 struct vos_ksigaction {

@@ -9,7 +9,6 @@
 #endif
 
 /* The runtime's text (linker): calls from there pass. */
-extern const char __executable_start[] __attribute__((visibility("hidden"), weak));
 extern const char etext[] __attribute__((visibility("hidden")));
 
 static _Atomic bool wanted;
@@ -23,8 +22,8 @@ bool vos_sud_wanted(void)
 /* No selector: every call from elsewhere comes to us, and nothing has to be flipped around ours. */
 static long arm(bool on)
 {
-	extern const char vos_text_start[] __attribute__((visibility("hidden")));
-	uint64_t start = (uint64_t)(uintptr_t)vos_text_start & ~4095UL;
+	extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+	uint64_t start = (uint64_t)(uintptr_t)__ehdr_start & ~4095UL;
 	uint64_t end = ((uint64_t)(uintptr_t)etext + 4095) & ~4095UL;
 
 	return vos_raw6(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, on, on ? (long)start : 0, on ? (long)(end - start) : 0, 0, 0);

@@ -34,7 +34,7 @@ vos_entry:
 .Lfirst_near:
 	jmp	vos_entry_first
 1:	movzwl	%ax, %ecx
-	lea	vos_route(%rip), %r11
+	lea	vos_go(%rip), %r11
 	movzbl	(%r11,%rcx), %ecx
 	jrcxz	.Lnative
 	lea	-1(%rcx), %ecx
@@ -42,8 +42,9 @@ vos_entry:
 	lea	-1(%rcx), %ecx
 	jrcxz	.Lgetpid
 	lea	-1(%rcx), %ecx
-	jrcxz	.Lgettid
+	jrcxz	2f
 	jmp	.Lslow
+2:	jmp	.Lgettid
 .Lfd:	mov	%edi, %gs:C_FD
 	movzwl	%gs:C_FD + 2, %ecx
 	jrcxz	1f

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <virtuos/env.h>
+#include <virtuos/policy.h>
+#include "../dispatch/fdmap.h"
+#include "../dispatch/table.h"
+#include "../rt/rt.h"
+#include "bringup.h"
+#include "carrier.h"
+#include "enter.h"
+#include "go.h"
+#include "room.h"
+#include "sigsys.h"
+#include "stats.h"
+
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE (1 << 1)
+#endif
+
+static const char *word(char **envp, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (; *envp; envp++)
+		if (memcmp(*envp, name, n) == 0 && (*envp)[n] == '=')
+			return *envp + n + 1;
+	return NULL;
+}
+
+static const char *last_component(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path;
+}
+
+static uint64_t aux(const struct vos_start *s, uint64_t type)
+{
+	for (const Elf64_auxv_t *a = s->auxv; a->a_type != AT_NULL; a++)
+		if (a->a_type == type)
+			return a->a_un.a_val;
+	return 0;
+}
+
+bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp)
+{
+	char **e = envp;
+
+	(void)argc;
+	(void)argv;
+	*s = (struct vos_start){ .envp = envp };
+	if (!envp)
+		return false;
+	while (*e)
+		e++;
+	s->auxv = (void *)(e + 1);
+	s->execfn = (const char *)(uintptr_t)aux(s, AT_EXECFN);
+	s->policy = word(envp, VOS_ENV_POLICY);
+	s->session = word(envp, VOS_ENV_SESSION);
+	s->supervisor = word(envp, VOS_ENV_SUPERVISOR);
+	s->stats = word(envp, VOS_ENV_STATS);
+	s->verbose = word(envp, VOS_ENV_VERBOSE);
+	s->only = word(envp, VOS_ENV_ONLY);
+	s->route = word(envp, VOS_ENV_ROUTE);
+	s->state = word(envp, VOS_ENV_STATE);
+	return true;
+}
+
+bool vos_start_wanted(const struct vos_start *s)
+{
+	const char *name = last_component(s->execfn);
+	const char *preload = word(s->envp, "LD_PRELOAD");
+
+	if (aux(s, AT_SECURE))
+		return false; /* the privileges are not ours to use; the dynamic loader has said so by itself */
+	if (s->verbose && strcmp(s->verbose, "1") == 0)
+		vos_verbose = true;
+	if (s->only && (!name || strcmp(s->only, name) != 0)) {
+		vos_note("%s is left alone (VIRTUOS_ONLY=%s)", s->execfn, s->only);
+		return false;
+	}
+	if ((name && (strcmp(name, "gdb") == 0 || strncmp(name, "valgrind", 8) == 0)) || (preload && strstr(preload, "vgpreload"))) {
+		vos_say("%s is left alone: it watches programs itself", name);
+		return false;
+	}
+	if (!(aux(s, AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+		vos_say("this kernel or processor has no FSGSBASE (Linux 5.9, and not 'nofsgsbase'): %s runs without VirtuOS", s->execfn);
+		return false;
+	}
+	return true;
+}
+
+void vos_start_process(struct vos_start *s)
+{
+	static struct vos_proc proc;
+	static struct vos_sigtab sigtab;
+	const char *at;
+	struct vos_carrier *c;
+
+	s->proc = &proc;
+	proc.pid = (uint32_t)vos_raw0(SYS_getpid);
+	proc.session_fd = -1;
+	proc.sigtab = &sigtab;
+	proc.ended = vos_alloc(3 * (VOS_NR_END + 2) * sizeof(uint64_t));
+	if (vos_fdmap_init(&proc) < 0)
+		vos_panic("no memory for the table of descriptors");
+	c = vos_carrier_new(&proc);
+	if (!c)
+		vos_panic("no memory for the first thread");
+	vos_carrier_become(c);
+	vos_carrier_link(c);
+	vos_thread_process(&proc);
+	if (vos_table_init(s->route, &at) < 0)
+		vos_say("VIRTUOS_ROUTE: '%s' is not CALL:native", at);
+	vos_go_init();
+	vos_stats_init(s->stats);
+}
+
+void vos_start_state(struct vos_start *s)
+{
+	(void)s;
+}
+
+void vos_start_rooms(struct vos_start *s)
+{
+	for (unsigned i = 0; vos_rooms[i]; i++)
+		if (vos_rooms[i]->init && vos_rooms[i]->init(s->proc) < 0)
+			vos_panic("%s: cannot start", vos_rooms[i]->name);
+}
+
+void vos_start_signals(struct vos_start *s)
+{
+	vos_sig_init(s->proc, s->ignored, s->masked);
+}
+
+void vos_start_code(struct vos_start *s)
+{
+	(void)s;
+	vos_sud_want("no patches yet");
+}

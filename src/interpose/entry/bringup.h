@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The steps of bring-up; preload.c and virtuos-enter take them in order. */
+#ifndef VOS_BRINGUP_H
+#define VOS_BRINGUP_H
+
+#include <elf.h>
+#include "../runtime.h"
+
+struct vos_start {
+	char **envp;                   /* on the program's stack; words of ours are taken out of it */
+	const Elf64_auxv_t *auxv;
+	const char *execfn;            /* AT_EXECFN */
+	/* Values of the environment; NULL when absent. */
+	const char *policy, *session, *supervisor, *stats, *verbose, *only, *route, *state;
+	uint64_t ignored, masked;      /* of VOS_SIG_OURS, from the last image */
+	struct vos_proc *proc;
+};
+
+/* False when the stack of the image cannot be made out. */
+bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp);
+/* False when this program is to be left alone; has said why where the user should know. */
+bool vos_start_wanted(const struct vos_start *s);
+void vos_start_process(struct vos_start *s);
+void vos_start_state(struct vos_start *s);
+void vos_start_rooms(struct vos_start *s);
+void vos_start_signals(struct vos_start *s);
+void vos_start_code(struct vos_start *s);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "../dispatch/table.h"
+#include "go.h"
+
+/*
+ * 64 KiB so that vos_entry needs no comparison (it changes no flag): any 16-bit number has its byte, and what is no call goes
+ * the slow way.  Only the first page is ever touched.
+ */
+uint8_t vos_go[65536] = { [0 ... 65535] = VOS_GO_SLOW };
+
+/* Calls whose first argument is a descriptor but does not decide alone. */
+static bool more_than_fd(unsigned nr)
+{
+	switch (nr) {
+	case __NR_fchdir:
+	case __NR_dup2:
+	case __NR_dup3:
+	case __NR_sendfile:
+	case __NR_splice:
+	case __NR_tee:
+	case __NR_copy_file_range:
+	case __NR_epoll_ctl:
+	case __NR_sendmsg:
+	case __NR_recvmsg:
+	case __NR_sendmmsg:
+	case __NR_recvmmsg:
+	case __NR_fanotify_mark:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void vos_go_set(unsigned nr, uint8_t go)
+{
+	if (nr < VOS_NR_END && vos_route[nr] != VOS_NATIVE)
+		vos_go[nr] = go;
+}
+
+void vos_go_init(void)
+{
+	for (unsigned nr = 0; nr < VOS_NR_END; nr++) {
+		const struct vos_call *c = &vos_calls[nr];
+
+		if (!c->name)
+			continue;
+		if (vos_route[nr] == VOS_NATIVE)
+			vos_go[nr] = VOS_GO_NATIVE;
+		else if (vos_route[nr] != VOS_RUNTIME && c->arg[0] == VOS_A_FD && !more_than_fd(nr))
+			vos_go[nr] = VOS_GO_FD;
+		else
+			vos_go[nr] = VOS_GO_SLOW;
+	}
+	vos_go_set(__NR_getpid, VOS_GO_GETPID);
+	vos_go_set(__NR_gettid, VOS_GO_GETTID);
+}
