@@ -166,7 +166,7 @@ static int probe(int session, const char *domain, uint32_t kind, const char *roo
 	else if (m->status != 0) {
 		r = m->status;
 		if (m->text[0])
-			vos_cli_say("%s: %s", what, m->text);
+			vos_cli_say("%s", m->text);
 		else if (r == -ENOENT)
 			vos_cli_say("%s: no such domain '%s'; 'virtuos domain list' shows those of the system", what, domain);
 		else if (r == -ENOTDIR)
