@@ -197,6 +197,11 @@ struct vos_wait {
  */
 struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err);
 #define VOS_REJOIN_MS 10000
+/*
+ * The same, but a domain that is being rebooted is not waited for: NULL and -EAGAIN at once.  For threads that have other
+ * descriptors to watch meanwhile; they try again every few milliseconds.
+ */
+struct vos_lane_client *vos_remote_lane_try(struct vos_domain *d, int *ret_err);
 
 /* The domain of a lane, and the epoch of the connection that the lane belongs to. */
 struct vos_domain *vos_lane_domain(const struct vos_lane_client *l);

@@ -191,7 +191,6 @@ long vos_marshal_call_as(unsigned nr, const uint64_t arg[6], struct vos_ofd *o, 
 {
 	const struct vos_call *row = &vos_calls[nr];
 	struct call c;
-	struct vos_cqe cqe;
 	int32_t rfd;
 	long r;
 
@@ -210,13 +209,11 @@ long vos_marshal_call_as(unsigned nr, const uint64_t arg[6], struct vos_ofd *o, 
 			r = put_argument(&c, row, arg, i);
 	}
 	if (r >= 0)
-		r = vos_remote_call(c.lane, &c.req, &cqe);
+		r = vos_remote_call(c.lane, &c.req, ret_cqe);
 	if (r >= 0) {
 		for (unsigned i = 0; i < 6; i++)
 			if (take_argument(&c, row, i, r) < 0)
 				r = -EFAULT;
-		if (ret_cqe)
-			*ret_cqe = cqe;
 	}
 	for (unsigned i = 0; i < 6; i++)
 		if (c.piece[i].mem)

@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sockets: which are remote, how they come to be, and what is remembered of them for the day their domain is rebooted.
+ * Internet sockets follow the policy's `net`; all other families (UNIX, NETLINK, PACKET…) stay with this kernel.
+ */
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include "net.h"
+
+#ifndef TCP_ZEROCOPY_RECEIVE
+#define TCP_ZEROCOPY_RECEIVE 35
+#endif
+
+long vos_call_socket(struct vos_frame *f);
+long vos_call_accept(struct vos_frame *f);
+long vos_call_accept4(struct vos_frame *f);
+long vos_call_connect(struct vos_frame *f);
+long vos_call_bind(struct vos_frame *f);
+long vos_call_listen(struct vos_frame *f);
+long vos_call_shutdown(struct vos_frame *f);
+long vos_call_setsockopt(struct vos_frame *f);
+long vos_call_getsockopt(struct vos_frame *f);
+
+struct vos_domain *vos_net_domain(void)
+{
+	struct vos_proc *p = vos_self()->proc;
+
+	for (uint32_t i = 0; i < p->ndomains; i++)
+		if (p->domain[i] && p->domain[i]->kind == VOS_KIND_NET)
+			return p->domain[i];
+	return NULL;
+}
+
+long vos_net_call(struct vos_lane_client *lane, unsigned op, uint64_t arg[6], unsigned at, void *buf, size_t in_len, size_t out_len,
+		  struct vos_cqe *ret_cqe)
+{
+	struct vos_req req = { .op = (uint16_t)op };
+	struct vos_pending p = { 0 }, *pp = &p;
+	struct vos_wait w = { .deadline_ns = VOS_NEVER };
+	size_t room = in_len > out_len ? in_len : out_len;
+	void *mem = NULL;
+	int r;
+
+	memcpy(req.arg, arg, sizeof req.arg);
+	if (buf) {
+		mem = vos_lane_alloc(lane, room ? room : 1, &req.arg[at]);
+		if (!mem)
+			return -ENOMEM;
+		memcpy(mem, buf, in_len);
+	}
+	r = vos_remote_begin(lane, &req, &p);
+	if (r < 0) {
+		p.cqe.res = vos_domain_error(vos_lane_domain(lane));
+		p.cqe.flags = VOS_CQE_DEAD;
+	} else {
+		while (vos_remote_wait(&pp, 1, &w) != 0)
+			;
+	}
+	if (buf) {
+		if (p.cqe.res >= 0)
+			memcpy(buf, mem, out_len);
+		vos_lane_free(lane, mem);
+	}
+	if (ret_cqe)
+		*ret_cqe = p.cqe;
+	return p.cqe.res;
+}
+
+void vos_net_close(struct vos_lane_client *lane, int32_t rfd)
+{
+	uint64_t arg[6] = { (uint64_t)rfd };
+
+	vos_net_call(lane, __NR_close, arg, 0, NULL, 0, 0, NULL);
+}
+
+/* ---- what is remembered --------------------------------------------------------------------------------------------- */
+
+struct opt_head {
+	int32_t  level, name;
+	uint32_t len;
+};
+
+static void mem_free(struct vos_sock_mem *m)
+{
+	if (m)
+		vos_free(m->opts);
+	vos_free(m);
+}
+
+void vos_sock_forget(struct vos_sock *s)
+{
+	struct vos_sock_mem *m;
+
+	vos_lock(&s->lock);
+	m = s->mem;
+	s->mem = NULL;
+	vos_unlock(&s->lock);
+	mem_free(m);
+}
+
+/* Options that add to a set rather than replace a value. */
+static bool opt_adds(int level, int name)
+{
+	switch (level) {
+	case IPPROTO_IP:
+		return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP || name == IP_ADD_SOURCE_MEMBERSHIP ||
+		       name == IP_DROP_SOURCE_MEMBERSHIP || name == IP_BLOCK_SOURCE || name == IP_UNBLOCK_SOURCE ||
+		       (name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP);
+	case IPPROTO_IPV6:
+		return name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP ||
+		       (name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP);
+	default:
+		return false;
+	}
+}
+
+/* Under s->lock. */
+static void opt_store(struct vos_sock_mem *m, int level, int name, const void *val, uint32_t len)
+{
+	struct opt_head h = { level, name, len };
+	uint32_t at = 0;
+
+	while (!opt_adds(level, name) && at < m->opts_len) {
+		struct opt_head old;
+
+		memcpy(&old, m->opts + at, sizeof old);
+		if (old.level == level && old.name == name) {
+			uint32_t whole = (uint32_t)sizeof old + old.len;
+
+			memmove(m->opts + at, m->opts + at + whole, m->opts_len - at - whole);
+			m->opts_len = (uint16_t)(m->opts_len - whole);
+			break;
+		}
+		at += (uint32_t)sizeof old + old.len;
+	}
+	if (m->opts_len + sizeof h + len > VOS_SOCK_OPTS_MAX)
+		return;
+	if (m->opts_len + sizeof h + len > m->opts_cap) {
+		uint32_t cap = m->opts_cap ? m->opts_cap : 64;
+		unsigned char *grown;
+
+		while (cap < m->opts_len + sizeof h + len)
+			cap *= 2;
+		grown = vos_realloc(m->opts, cap);
+		if (!grown)
+			return;
+		m->opts = grown;
+		m->opts_cap = (uint16_t)cap;
+	}
+	memcpy(m->opts + m->opts_len, &h, sizeof h);
+	memcpy(m->opts + m->opts_len + sizeof h, val, len);
+	m->opts_len = (uint16_t)(m->opts_len + sizeof h + len);
+}
+
+void vos_sock_remember_opt(struct vos_sock *s, int level, int name, const void *val, uint32_t len)
+{
+	vos_lock(&s->lock);
+	if (s->mem)
+		opt_store(s->mem, level, name, val, len);
+	vos_unlock(&s->lock);
+}
+
+static void sock_release(struct vos_ofd *o)
+{
+	struct vos_sock *s = o->net;
+
+	if (!s)
+		return;
+	mem_free(s->mem);
+	vos_free(s);
+	o->net = NULL;
+}
+
+static const struct vos_ofd_family sock_family = {
+	.id = VOS_FAMILY_NET,
+	.fdkind = VOS_FDKIND_REMOTE,
+	.release = sock_release,
+	.revive = vos_sock_revive,
+	.save = vos_sock_save,
+	.load = vos_sock_load,
+};
+
+void vos_sock_init(void)
+{
+	vos_ofd_family_add(&sock_family);
+}
+
+struct vos_ofd *vos_sock_ofd(struct vos_domain *d, int32_t rfd, uint32_t mode, uint32_t flags, int family, int type, int protocol,
+			     bool fresh)
+{
+	struct vos_ofd *o = vos_ofd_new(d, rfd, mode, O_RDWR | (flags & O_NONBLOCK));
+	struct vos_sock *s;
+
+	if (!o)
+		return NULL;
+	s = vos_alloc(sizeof *s);
+	if (!s) {
+		/* The caller closes rfd, so the ofd must not. */
+		atomic_store(&o->rfd, -1);
+		vos_ofd_put(o);
+		return NULL;
+	}
+	s->family = family;
+	s->type = type & 0xf;
+	s->protocol = protocol;
+	if (fresh) {
+		s->mem = vos_alloc(sizeof *s->mem);
+		if (s->mem)
+			s->mem->backlog = -1;
+	}
+	o->net = s;
+	o->family = &sock_family;
+	return o;
+}
+
+/* ---- making them ------------------------------------------------------------------------------------------------------ */
+
+long vos_call_socket(struct vos_frame *f)
+{
+	int family = (int)f->rdi, type = (int)f->rsi, protocol = (int)f->rdx, fd, err = 0;
+	struct vos_domain *d = family == AF_INET || family == AF_INET6 ? vos_net_domain() : NULL;
+	struct vos_req req = { .op = __NR_socket };
+	struct vos_lane_client *lane;
+	struct vos_cqe cqe = { 0 };
+	struct vos_ofd *o;
+	long r;
+
+	if (!d)
+		return vos_native(f);
+	if (type & ~(0xf | SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
+	fd = vos_fd_reserve(0, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+	if (fd < 0)
+		return fd;
+	lane = vos_remote_lane(d, &err);
+	if (!lane) {
+		vos_fd_cancel(fd);
+		return err;
+	}
+	req.arg[0] = (uint64_t)family;
+	req.arg[1] = (uint64_t)(type & ~SOCK_CLOEXEC);
+	req.arg[2] = (uint64_t)protocol;
+	r = vos_remote_call(lane, &req, &cqe);
+	if (r < 0) {
+		vos_fd_cancel(fd);
+		return r;
+	}
+	o = vos_sock_ofd(d, (int32_t)r, cqe.aux, (uint32_t)type & O_NONBLOCK, family, type, protocol, true);
+	if (!o) {
+		vos_net_close(lane, (int32_t)r);
+		vos_fd_cancel(fd);
+		return -ENOMEM;
+	}
+	vos_fd_commit(fd, o);
+	return fd;
+}
+
+/*
+ * One accept.  A listener that waits when its domain dies goes on waiting: the domain is rebooted, vos_ofd_lane() revives the
+ * socket, and the next connection arrives as if nothing had been.
+ */
+static long accept_one(struct vos_ofd *o, uint64_t addr, uint64_t lenp, unsigned flags, struct vos_cqe *ret_cqe)
+{
+	uint64_t arg[6] = { 0, addr, lenp, flags & SOCK_NONBLOCK, 0, 0 };
+
+	for (;;) {
+		long r;
+
+		*ret_cqe = (struct vos_cqe){ .res = -1 };
+		r = vos_marshal_call_as(__NR_accept4, arg, o, ret_cqe);
+		if (r != -ECONNRESET || !(ret_cqe->flags & VOS_CQE_DEAD) || !vos_sock_restorable(o))
+			return r;
+		if (o->flags & O_NONBLOCK)
+			return -EAGAIN;
+	}
+}
+
+static long accept_common(struct vos_frame *f, unsigned flags)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi), *n;
+	struct vos_lane_client *lane;
+	struct vos_cqe cqe;
+	struct vos_sock *s;
+	int32_t rfd;
+	int fd, err;
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	s = o->net;
+	if (flags & ~(unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK)) {
+		vos_ofd_put(o);
+		return -EINVAL;
+	}
+	if (!s) {
+		vos_ofd_put(o);
+		return -ENOTSOCK;
+	}
+	/* The number first: with EMFILE the connection stays in the backlog, as on Linux. */
+	fd = vos_fd_reserve(0, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+	if (fd < 0) {
+		vos_ofd_put(o);
+		return fd;
+	}
+	r = accept_one(o, f->rsi, f->rdx, flags, &cqe);
+	if (r == -VOS_ERESTARTSYS)
+		r = vos_sock_interrupted(o, VOS_SOCK_RCVTIMEO);
+	if (r < 0) {
+		/* Accepted, but its address could not be written: Linux drops the connection too. */
+		if (cqe.res >= 0 && vos_ofd_lane(o, &lane, &rfd) == 0)
+			vos_net_close(lane, (int32_t)cqe.res);
+		goto fail;
+	}
+	n = vos_sock_ofd(o->domain, (int32_t)r, cqe.aux, flags & O_NONBLOCK, s->family, s->type, s->protocol, false);
+	if (!n) {
+		err = vos_ofd_lane(o, &lane, &rfd);
+		if (err == 0)
+			vos_net_close(lane, (int32_t)r);
+		r = -ENOMEM;
+		goto fail;
+	}
+	vos_fd_commit(fd, n);
+	vos_ofd_put(o);
+	return fd;
+fail:
+	vos_fd_cancel(fd);
+	vos_ofd_put(o);
+	return r;
+}
+
+long vos_call_accept(struct vos_frame *f)
+{
+	return accept_common(f, 0);
+}
+
+long vos_call_accept4(struct vos_frame *f)
+{
+	return accept_common(f, (unsigned)f->r10);
+}
+
+/* ---- addresses ---------------------------------------------------------------------------------------------------------- */
+
+/* The address that the socket has got.  Its length, or negative errno. */
+static long own_name(struct vos_ofd *o, unsigned char addr[128])
+{
+	struct {
+		unsigned char addr[128];
+		uint32_t len;
+	} *mem;
+	struct vos_req req = { .op = __NR_getsockname };
+	struct vos_pending p = { 0 }, *pp = &p;
+	struct vos_wait w = { .deadline_ns = VOS_NEVER };
+	struct vos_lane_client *lane;
+	uint64_t off;
+	int32_t rfd;
+	long r = vos_ofd_lane(o, &lane, &rfd);
+
+	if (r < 0)
+		return r;
+	mem = vos_lane_alloc(lane, sizeof *mem, &off);
+	if (!mem)
+		return -ENOMEM;
+	mem->len = sizeof mem->addr;
+	req.arg[0] = (uint64_t)rfd;
+	req.arg[1] = off;
+	req.arg[2] = off + sizeof mem->addr;
+	r = vos_remote_begin(lane, &req, &p);
+	if (r == 0) {
+		while (vos_remote_wait(&pp, 1, &w) != 0)
+			;
+		r = p.cqe.res;
+	}
+	if (r >= 0) {
+		uint32_t len = *(volatile uint32_t *)&mem->len;
+
+		r = len <= sizeof mem->addr ? (long)len : -EPROTO;
+		if (r > 0)
+			memcpy(addr, mem->addr, (size_t)r);
+	}
+	vos_lane_free(lane, mem);
+	return r;
+}
+
+static void remember_own_name(struct vos_ofd *o)
+{
+	struct vos_sock *s = o->net;
+	unsigned char addr[128];
+	long len = own_name(o, addr);
+
+	vos_lock(&s->lock);
+	if (len > 0 && s->mem) {
+		memcpy(s->mem->addr, addr, (size_t)len);
+		s->mem->addr_len = (uint16_t)len;
+	}
+	vos_unlock(&s->lock);
+}
+
+long vos_call_bind(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_sock *s;
+	uint32_t len = (uint32_t)f->rdx;
+	struct sockaddr_in in;
+	unsigned char addr[128];
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	r = vos_marshal_call(f, o);
+	s = o->net;
+	if (r == 0 && s && s->mem && len <= sizeof addr && vos_copy_from_user(addr, vos_uptr(f->rsi), len) == 0) {
+		/* sin_port and sin6_port lie at the same place.  Port 0: the kernel chose one, and that is the one to come back. */
+		memcpy(&in, addr, len < sizeof in ? len : sizeof in);
+		if (len < 4 || in.sin_port == 0) {
+			remember_own_name(o);
+		} else {
+			vos_lock(&s->lock);
+			if (s->mem) {
+				memcpy(s->mem->addr, addr, len);
+				s->mem->addr_len = (uint16_t)len;
+			}
+			vos_unlock(&s->lock);
+		}
+	}
+	vos_ofd_put(o);
+	return r;
+}
+
+long vos_call_listen(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_sock *s;
+	bool unnamed = false;
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	r = vos_marshal_call(f, o);
+	s = o->net;
+	if (r == 0 && s) {
+		vos_lock(&s->lock);
+		if (s->mem) {
+			s->mem->backlog = (int)f->rsi < 0 ? SOMAXCONN : (int)f->rsi;
+			unnamed = s->mem->addr_len == 0;
+		}
+		vos_unlock(&s->lock);
+		if (unnamed)
+			remember_own_name(o);
+	}
+	vos_ofd_put(o);
+	return r;
+}
+
+long vos_call_connect(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_sock *s;
+	uint32_t len = (uint32_t)f->rdx;
+	unsigned char addr[128];
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	r = vos_marshal_call(f, o);
+	s = o->net;
+	if (s && s->mem) {
+		if (vos_sock_is_stream(o)) {
+			/* Cut short by a signal it goes on connecting, as on Linux. */
+			if (r == 0 || r == -EINPROGRESS || r == -VOS_ERESTARTSYS || r == -EALREADY || r == -EISCONN)
+				vos_sock_forget(s);
+		} else if (r == 0 && len <= sizeof addr && vos_copy_from_user(addr, vos_uptr(f->rsi), len) == 0) {
+			uint16_t family = 0;
+
+			memcpy(&family, addr, len < 2 ? len : 2);
+			vos_lock(&s->lock);
+			if (s->mem) {
+				memcpy(s->mem->peer, addr, len);
+				s->mem->peer_len = family == AF_UNSPEC ? 0 : (uint16_t)len;
+			}
+			vos_unlock(&s->lock);
+		}
+	}
+	if (r == -VOS_ERESTARTSYS)
+		r = vos_sock_interrupted(o, VOS_SOCK_SNDTIMEO);
+	vos_ofd_put(o);
+	return r;
+}
+
+long vos_call_shutdown(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_sock *s;
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	r = vos_marshal_call(f, o);
+	s = o->net;
+	if (r == 0 && s) {
+		vos_lock(&s->lock);
+		/* A listener that is shut down for reading has ended. */
+		if (s->mem && (int)f->rsi != SHUT_WR)
+			s->mem->backlog = -1;
+		vos_unlock(&s->lock);
+	}
+	vos_ofd_put(o);
+	return r;
+}
+
+/* ---- options -------------------------------------------------------------------------------------------------------------- */
+
+/* SO_ATTACH_FILTER and its like: the program's struct points to the instructions, which travel flat in its place. */
+static long attach_filter(struct vos_frame *f, struct vos_ofd *o)
+{
+	int name = (int)f->rdx;
+	struct sock_fprog prog;
+	struct vos_lane_client *lane;
+	uint64_t arg[6] = { 0, SOL_SOCKET, (uint64_t)name, 0, 0, 0 };
+	struct vos_sock *s = o->net;
+	void *code;
+	size_t bytes;
+	int32_t rfd;
+	long r;
+
+	if ((uint32_t)f->r8 != sizeof prog)
+		return -EINVAL;
+	if (vos_copy_from_user(&prog, vos_uptr(f->r10), sizeof prog) < 0)
+		return -EFAULT;
+	if (prog.len == 0 || prog.len > BPF_MAXINSNS || !prog.filter)
+		return -EINVAL;
+	bytes = prog.len * sizeof(struct sock_filter);
+	code = vos_alloc(bytes);
+	if (!code)
+		return -ENOMEM;
+	r = vos_copy_from_user(code, prog.filter, bytes);
+	if (r == 0)
+		r = vos_ofd_lane(o, &lane, &rfd);
+	if (r == 0) {
+		arg[0] = (uint64_t)rfd;
+		arg[4] = bytes;
+		r = vos_net_call(lane, __NR_setsockopt, arg, 3, code, bytes, 0, NULL);
+	}
+	if (r == 0 && s)
+		vos_sock_remember_opt(s, SOL_SOCKET, name, code, (uint32_t)bytes);
+	vos_free(code);
+	return r;
+}
+
+static void remember_option(struct vos_frame *f, struct vos_sock *s)
+{
+	int level = (int)f->rsi, name = (int)f->rdx;
+	uint32_t len = (uint32_t)f->r8;
+	unsigned char val[512];
+	struct timeval tv;
+
+	if (len > sizeof val || vos_copy_from_user(val, vos_uptr(f->r10), len) < 0)
+		return;
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO || name == SO_RCVTIMEO_NEW || name == SO_SNDTIMEO_NEW) &&
+	    len >= sizeof tv) {
+		unsigned bit = name == SO_RCVTIMEO || name == SO_RCVTIMEO_NEW ? VOS_SOCK_RCVTIMEO : VOS_SOCK_SNDTIMEO;
+
+		memcpy(&tv, val, sizeof tv);
+		if (tv.tv_sec || tv.tv_usec)
+			atomic_fetch_or(&s->timeouts, bit);
+		else
+			atomic_fetch_and(&s->timeouts, ~bit);
+	}
+	if (s->mem)
+		vos_sock_remember_opt(s, level, name, val, len);
+}
+
+long vos_call_setsockopt(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	r = 1;
+	if ((int)f->rsi == SOL_SOCKET) {
+		switch ((int)f->rdx) {
+		case SO_ATTACH_FILTER:
+		case SO_ATTACH_REUSEPORT_CBPF:
+			r = attach_filter(f, o);
+			break;
+		case SO_ATTACH_BPF:
+		case SO_ATTACH_REUSEPORT_EBPF:
+			r = -EBADF; /* a program of this kernel means nothing to the other */
+			break;
+		case SO_ZEROCOPY:
+			/* The pages would be the region's, whose life is not the program's to end. */
+			r = -EOPNOTSUPP;
+			break;
+		default:
+			break;
+		}
+	}
+	if (r == 1) {
+		r = vos_marshal_call(f, o);
+		if (r == 0 && o->net)
+			remember_option(f, o->net);
+	}
+	vos_ofd_put(o);
+	return r;
+}
+
+long vos_call_getsockopt(struct vos_frame *f)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+	int level = (int)f->rsi, name = (int)f->rdx;
+	long r;
+
+	if (!o)
+		return vos_native(f);
+	if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE) {
+		vos_ofd_put(o);
+		return -ENOPROTOOPT; /* it maps the receive queue into the caller: memory that does not cross domains */
+	}
+	r = vos_marshal_call(f, o);
+	if (r == -ECONNRESET && level == SOL_SOCKET && name == SO_ERROR) {
+		/* The connection died with its domain: that is the socket's error, not the call's. */
+		uint32_t len, err = ECONNRESET;
+
+		r = 0;
+		if (vos_copy_from_user(&len, vos_uptr(f->r8), sizeof len) < 0)
+			r = -EFAULT;
+		else if ((int32_t)len < 0)
+			r = -EINVAL;
+		if (r == 0) {
+			len = len < sizeof err ? len : (uint32_t)sizeof err;
+			if (vos_copy_to_user(vos_uptr(f->r10), &err, len) < 0 || vos_copy_to_user(vos_uptr(f->r8), &len, sizeof len) < 0)
+				r = -EFAULT;
+		}
+	}
+	vos_ofd_put(o);
+	return r;
+}
