@@ -80,7 +80,7 @@ UNUSED __attribute__((noreturn)) static void skip(const char *why)
 	say("(errno %d: %s, pid %d)", check_e, strerror(check_e), (int)getpid()); _exit(1); } while (0)
 #define CHECK(x) do { if (!(x)) check_failed(__FILE__, __LINE__, #x); } while (0)
 /* Both sides as numbers. */
-#define EQ(a, b) do { errno = 0; long long check_a = (long long)(a), check_b = (long long)(b); \
+#define EQ(a, b) do { long long check_a = (long long)(a), check_b = (long long)(b); \
 	if (check_a != check_b) check_differ(__FILE__, __LINE__, #a, check_a, #b, check_b); } while (0)
 /* A call that succeeds; its value. */
 #define OK(x) check_ok(__FILE__, __LINE__, #x, (long)(x))

@@ -1,0 +1,426 @@
+/* Mapping files: private and shared, edges, coherence with read and write, between processes, through fork. */
+#include "check.h"
+#include <setjmp.h>
+#include <sys/uio.h>
+
+#define PAGE 4096
+
+static char *map(int fd, size_t n, int prot, int flags, off_t at)
+{
+	void *p = mmap(NULL, n, prot, flags, fd, at);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+static sigjmp_buf trap;
+static volatile int trap_signal, trap_code;
+static void *volatile trap_address;
+static void on_trap(int sig, siginfo_t *si, void *uc)
+{
+	trap_signal = sig;
+	trap_code = si->si_code;
+	trap_address = si->si_addr;
+	siglongjmp(trap, 1);
+}
+
+/* The signal that touching p raises, or 0. */
+static int touching(volatile char *p, bool store)
+{
+	struct sigaction sa = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+
+	OK(sigaction(SIGSEGV, &sa, NULL));
+	OK(sigaction(SIGBUS, &sa, NULL));
+	trap_signal = 0;
+	if (sigsetjmp(trap, 1) == 0) {
+		if (store)
+			*p = 'T';
+		else
+			(void)*p;
+	}
+	return trap_signal;
+}
+
+static int big_file(const char *name, size_t n, uint64_t seed)
+{
+	char *b = malloc(n);
+	int fd = OK(open(name, O_RDWR | O_CREAT, 0644));
+
+	fill(b, n, seed, 0);
+	EQ(write(fd, b, n), n);
+	free(b);
+	return fd;
+}
+
+static void private_reading(void)
+{
+	int fd = big_file("f", 5 * PAGE + 100, 1);
+	char *p = map(fd, 5 * PAGE + 100, PROT_READ, MAP_PRIVATE, 0);
+
+	/* Closing the file leaves the mapping. */
+	OK(close(fd));
+	expect(p, 5 * PAGE + 100, 1, 0);
+	for (int i = 100; i < PAGE; i++)
+		EQ(p[5 * PAGE + i], 0);
+	OK(munmap(p, 5 * PAGE + 100));
+	fd = OK(open("f", O_RDONLY));
+	p = map(fd, PAGE, PROT_READ, MAP_PRIVATE, 2 * PAGE);
+	expect(p, PAGE, 1, 2 * PAGE);
+	OK(unlink("f"));
+	p = map(fd, 2 * PAGE, PROT_READ, MAP_SHARED, 3 * PAGE);
+	expect(p, 2 * PAGE, 1, 3 * PAGE);
+}
+
+static void private_writing(void)
+{
+	char b[16];
+	int fd = make_file("f", "0123456789"), ro = OK(open("f", O_RDONLY));
+	char *p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0), *q = map(ro, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+
+	memcpy(p, "PRIVATE", 7);
+	memcpy(q, "q", 1);
+	EQ(pread(fd, b, 10, 0), 10);
+	CHECK(memcmp(b, "0123456789", 10) == 0);
+	OK(msync(p, PAGE, MS_SYNC));
+	CHECK(strcmp(slurp("f"), "0123456789") == 0);
+	CHECK(memcmp(p, "PRIVATE789", 10) == 0 && memcmp(q, "q123456789", 10) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHECK(memcmp(p, "PRIVATE789", 10) == 0);
+		p[0] = 'c';
+		_exit(0);
+	}
+	wait_ok(pid);
+	EQ(p[0], 'P');
+}
+
+static void shared_writing(void)
+{
+	char b[16];
+	int fd = big_file("f", 3 * PAGE, 2), other = OK(open("f", O_RDONLY));
+	char *p = map(fd, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	expect(p, 3 * PAGE, 2, 0);
+	memcpy(p + PAGE - 3, "across", 6);
+	OK(msync(p, 3 * PAGE, MS_SYNC));
+	EQ(pread(other, b, 6, PAGE - 3), 6);
+	CHECK(memcmp(b, "across", 6) == 0);
+	memcpy(p + 2 * PAGE, "unmapped", 8);
+	OK(munmap(p, 3 * PAGE));
+	EQ(pread(other, b, 8, 2 * PAGE), 8);
+	CHECK(memcmp(b, "unmapped", 8) == 0);
+	/* What was not touched stays as it was. */
+	char *all = malloc(3 * PAGE);
+	EQ(pread(other, all, 3 * PAGE, 0), 3 * PAGE);
+	expect(all, PAGE - 3, 2, 0);
+	expect(all + PAGE + 3, PAGE - 3, 2, PAGE + 3);
+	ERR(msync(p + 1, PAGE, MS_SYNC), EINVAL);
+	ERR(msync(p, PAGE, MS_SYNC | MS_ASYNC), EINVAL);
+	p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	p[7] = 'E';
+	/* The end of the process writes back as well. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *q = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE);
+		q[100] = 'Z';
+		_exit(0);
+	}
+	wait_ok(pid);
+	OK(msync(p, PAGE, MS_SYNC));
+	EQ(pread(other, b, 1, PAGE + 100), 1);
+	EQ(b[0], 'Z');
+	EQ(pread(other, b, 1, 7), 1);
+	EQ(b[0], 'E');
+}
+
+static void writes_reach_the_mapping(void)
+{
+	int fd = big_file("f", 4 * PAGE, 3);
+	char *p = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	expect(p, 4 * PAGE, 3, 0);
+	EQ(pwrite(fd, "by write", 8, PAGE + 10), 8);
+	OK(msync(p, 4 * PAGE, MS_SYNC | MS_INVALIDATE));
+	CHECK(memcmp(p + PAGE + 10, "by write", 8) == 0);
+	p[PAGE + 10] = 'B';
+	OK(msync(p, 4 * PAGE, MS_SYNC));
+	char b[8];
+	EQ(pread(fd, b, 8, PAGE + 10), 8);
+	CHECK(memcmp(b, "By write", 8) == 0);
+}
+
+static void coherent_at_once(void)
+{
+	/* Linux has one page cache: no msync is needed either way. */
+	int fd = big_file("f", PAGE, 4);
+	char b[4], *p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), *q = map(fd, PAGE, PROT_READ, MAP_SHARED, 0);
+
+	for (int i = 0; i < 50; i++) {
+		p[i] = 'm';
+		EQ(q[i], 'm');
+		EQ(pread(fd, b, 1, i), 1);
+		EQ(b[0], 'm');
+		EQ(pwrite(fd, "w", 1, i), 1);
+		EQ(p[i], 'w');
+		EQ(q[i], 'w');
+	}
+}
+
+static void edges(void)
+{
+	int fd = make_file("f", "0123456789");
+	char *p = map(fd, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), b[16];
+
+	EQ(touching(p + PAGE - 1, true), 0);
+	EQ(touching(p + PAGE, false), SIGBUS);
+	EQ(trap_code, BUS_ADRERR);
+	CHECK(trap_address == p + PAGE);
+	EQ(touching(p + 2 * PAGE + 5, true), SIGBUS);
+	/* Writing past the end in the last page does not lengthen the file. */
+	p[12] = 'x';
+	OK(msync(p, PAGE, MS_SYNC));
+	EQ(lseek(fd, 0, SEEK_END), 10);
+	EQ(pread(fd, b, 16, 0), 10);
+	/* A file that grows gives the pages. */
+	OK(ftruncate(fd, 2 * PAGE + 1));
+	EQ(touching(p + PAGE, true), 0);
+	EQ(touching(p + 2 * PAGE, false), 0);
+	EQ(p[2 * PAGE], 0);
+	OK(ftruncate(fd, 5));
+	EQ(touching(p + PAGE, false), SIGBUS);
+	EQ(touching(p, false), 0);
+	EQ(p[4], '4');
+	EQ(p[5], 0);
+}
+
+static void refusals(void)
+{
+	int fd = make_file("f", "0123456789"), ro = OK(open("f", O_RDONLY)), wo = OK(open("f", O_WRONLY)), d = OK(open(".", O_RDONLY));
+
+	ERR((long)mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ro, 0), EACCES);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_SHARED, wo, 0), EACCES);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, wo, 0), EACCES);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 100), EINVAL);
+	ERR((long)mmap(NULL, 0, PROT_READ, MAP_PRIVATE, fd, 0), EINVAL);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, 0, fd, 0), EINVAL);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, -1, 0), EBADF);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, d, 0), ENODEV);
+	int s[2];
+	udp_pair(s);
+	ERR((long)mmap(NULL, PAGE, PROT_READ, MAP_SHARED, s[0], 0), ENODEV);
+	char *p = map(ro, PAGE, PROT_READ, MAP_SHARED, 0);
+	ERR(mprotect(p, PAGE, PROT_READ | PROT_WRITE), EACCES);
+	EQ(touching(p, true), SIGSEGV);
+	EQ(trap_code, SEGV_ACCERR);
+}
+
+static void parts(void)
+{
+	int fd = big_file("f", 6 * PAGE, 6);
+	char *p = map(fd, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	/* Unmap the middle, protect a piece. */
+	p[2 * PAGE] = 'U';
+	OK(munmap(p + 2 * PAGE, 2 * PAGE));
+	EQ(touching(p + 2 * PAGE, false), SIGSEGV);
+	EQ(trap_code, SEGV_MAPERR);
+	expect(p, 2 * PAGE, 6, 0);
+	expect(p + 4 * PAGE, 2 * PAGE, 6, 4 * PAGE);
+	char b[1];
+	EQ(pread(fd, b, 1, 2 * PAGE), 1);
+	EQ(b[0], 'U');
+	OK(mprotect(p + PAGE, PAGE, PROT_READ));
+	EQ(touching(p + PAGE, true), SIGSEGV);
+	EQ(touching(p, true), 0);
+	OK(mprotect(p + PAGE, PAGE, PROT_NONE));
+	EQ(touching(p + PAGE, false), SIGSEGV);
+	OK(mprotect(p + PAGE, PAGE, PROT_READ | PROT_WRITE));
+	EQ(touching(p + PAGE, true), 0);
+	/* Anonymous memory over a piece of the mapping, and the file again over that. */
+	CHECK(mmap(p + PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + PAGE);
+	EQ(p[PAGE], 0);
+	EQ(p[0], 'T');
+	CHECK(mmap(p + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 5 * PAGE) == p + PAGE);
+	expect(p + PAGE, PAGE, 6, 5 * PAGE);
+	OK(munmap(p, 6 * PAGE));
+}
+
+static void moved_and_grown(void)
+{
+	int fd = big_file("f", 8 * PAGE, 7);
+	char *p = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), *q;
+
+	q = mremap(p, 2 * PAGE, 6 * PAGE, MREMAP_MAYMOVE);
+	CHECK(q != MAP_FAILED);
+	expect(q, 6 * PAGE, 7, 0);
+	q[5 * PAGE] = 'M';
+	q = mremap(q, 6 * PAGE, PAGE, 0);
+	CHECK(q != MAP_FAILED);
+	expect(q, PAGE, 7, 0);
+	char b[1], *area = map(-1, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	EQ(pread(fd, b, 1, 5 * PAGE), 1);
+	EQ(b[0], 'M');
+	q[0] = 'X';
+	CHECK(mremap(q, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, area + PAGE) == area + PAGE);
+	EQ(area[PAGE], 'X');
+	expect(area + PAGE + 1, PAGE - 1, 7, 1);
+	EQ(touching(q, false), SIGSEGV);
+}
+
+static void as_buffers(void)
+{
+	/* The mapping as the buffer of calls: not yet touched pages must come in. */
+	int fd = big_file("f", 8 * PAGE, 8), out = OK(open("out", O_RDWR | O_CREAT, 0644)), p[2], s[2];
+	char *m = map(fd, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), *v = map(fd, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0), b[2 * PAGE];
+
+	EQ(write(out, v + 10, 3 * PAGE), 3 * PAGE);
+	EQ(pread(out, b, 2 * PAGE, 0), 2 * PAGE);
+	expect(b, 2 * PAGE, 8, 10);
+	OK(pipe(p));
+	EQ(write(p[1], v + 4 * PAGE, PAGE), PAGE);
+	EQ(read(p[0], m + 6 * PAGE, PAGE), PAGE);
+	expect(m + 6 * PAGE, PAGE, 8, 4 * PAGE);
+	tcp_pair(s);
+	EQ(write(s[0], v + 5 * PAGE, PAGE), PAGE);
+	EQ(recv(s[1], m, PAGE, MSG_WAITALL), PAGE);
+	expect(m, PAGE, 8, 5 * PAGE);
+	OK(msync(m, 8 * PAGE, MS_SYNC));
+	EQ(pread(fd, b, PAGE, 0), PAGE);
+	expect(b, PAGE, 8, 5 * PAGE);
+	/* A path and a struct in mapped memory. */
+	strcpy(v + 7 * PAGE, "out");
+	struct stat *st = (void *)(v + 3 * PAGE);
+	OK(stat(v + 7 * PAGE, st));
+	EQ(st->st_size, 3 * PAGE);
+	struct iovec *iov = (void *)(v + 2 * PAGE);
+	iov[0] = (struct iovec){ v + 7 * PAGE + 100, 100 };
+	EQ(writev(out, iov, 1), 100);
+	/* From the file into its own mapping. */
+	EQ(pread(fd, m + PAGE, PAGE, 5 * PAGE), PAGE);
+	expect(m + PAGE, PAGE, 8, 5 * PAGE);
+}
+
+static void bad_mappings_as_buffers(void)
+{
+	int fd = make_file("f", "0123456789"), out = OK(open("out", O_RDWR | O_CREAT, 0644));
+	char *p = map(fd, 3 * PAGE, PROT_READ, MAP_PRIVATE, 0);
+
+	ERR(write(out, p + PAGE, 10), EFAULT);
+	ERR(read(fd, p, 10), EFAULT);
+	EQ(write(out, p, PAGE), PAGE);
+}
+
+static void two_processes(void)
+{
+	/* A spin-wait conversation through a shared mapping made separately by each side. */
+	int fd = OK(open("f", O_RDWR | O_CREAT, 0644));
+
+	OK(ftruncate(fd, PAGE));
+	pid_t pid = fork();
+	if (pid == 0) {
+		int mine = OK(open("f", O_RDWR));
+		volatile int *p = (void *)map(mine, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+		for (int i = 1; i < 200; i += 2) {
+			while (p[0] != i)
+				sched_yield();
+			p[0] = i + 1;
+		}
+		_exit(0);
+	}
+	volatile int *p = (void *)map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	for (int i = 0; i < 200; i += 2) {
+		while (p[0] != i)
+			sched_yield();
+		p[0] = i + 1;
+	}
+	wait_ok(pid);
+}
+
+static void through_fork(void)
+{
+	int fd = big_file("f", 2 * PAGE, 9);
+	char *s = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0), *v = map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+
+	pid_t pid = fork();
+	if (pid == 0) {
+		/* Neither page was touched before the fork. */
+		expect(v + PAGE, PAGE, 9, PAGE);
+		s[PAGE + 1] = 'C';
+		v[PAGE + 2] = 'V';
+		_exit(0);
+	}
+	wait_ok(pid);
+	EQ(s[PAGE + 1], 'C');
+	CHECK(v[PAGE + 2] != 'V' || pattern(9, PAGE + 2) == 'V');
+	s[0] = 'P';
+	pid = fork();
+	if (pid == 0) {
+		EQ(s[0], 'P');
+		OK(munmap(s, 2 * PAGE));
+		_exit(0);
+	}
+	wait_ok(pid);
+	EQ(s[0], 'P');
+}
+
+static void large_and_random(void)
+{
+	const size_t n = 6 << 20;
+	int fd = big_file("f", n, 10);
+	unsigned char *p = (void *)map(fd, n, PROT_READ, MAP_PRIVATE, 0);
+
+	for (unsigned i = 0, x = 12345; i < 3000; i++) {
+		x = x * 1103515245 + 12345;
+		size_t at = x % n;
+		EQ(p[at], pattern(10, at));
+	}
+	OK(madvise(p, n, MADV_SEQUENTIAL));
+	OK(madvise(p, n, MADV_WILLNEED));
+	expect(p, n, 10, 0);
+	OK(madvise(p, n, MADV_DONTNEED));
+	expect(p + 12345, 100000, 10, 12345);
+	unsigned char vec[6];
+	OK(mincore(p, 6 * PAGE, vec));
+}
+
+static void *toucher(void *arg)
+{
+	unsigned char *p = arg;
+
+	for (int i = 0; i < 256; i++)
+		EQ(p[i * PAGE + 5], pattern(11, i * PAGE + 5));
+	return NULL;
+}
+
+static void threads_touch_together(void)
+{
+	int fd = big_file("f", 256 * PAGE, 11);
+	unsigned char *p = (void *)map(fd, 256 * PAGE, PROT_READ, MAP_PRIVATE, 0);
+	pthread_t t[4];
+
+	for (int i = 0; i < 4; i++)
+		P0(pthread_create(&t[i], NULL, toucher, p));
+	for (int i = 0; i < 4; i++)
+		P0(pthread_join(t[i], NULL));
+}
+
+static void shown_in_maps(void)
+{
+	char line[5000], want[PATH_MAX + 8];
+	int fd = big_file("f", PAGE, 12), found = 0;
+	char *p = map(fd, PAGE, PROT_READ, MAP_PRIVATE, 0);
+	FILE *f = fopen("/proc/self/maps", "r");
+
+	CHECK(f);
+	sprintf(want, "%lx-", (long)p);
+	while (fgets(line, sizeof line, f))
+		found += strncmp(line, want, strlen(want)) == 0;
+	EQ(found, 1);
+}
+
+static const struct check_case cases[] = {
+	CASE_IN_MAIN(private_reading), CASE(private_writing), CASE(shared_writing), CASE(writes_reach_the_mapping), CASE(coherent_at_once),
+	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes),
+	CASE(through_fork), CASE(large_and_random), CASE(threads_touch_together), CASE(shown_in_maps),
+};
+CHECK_MAIN(cases)
