@@ -69,7 +69,7 @@ struct vos_ofd_family {
 	/* Optional.  In the new image.  0 or negative errno. */
 	int (*load)(struct vos_ofd *o, const void *buf, size_t len);
 };
-enum { VOS_FAMILY_NONE, VOS_FAMILY_NET, VOS_FAMILY_EPOLL, VOS_FAMILY_MAX = 8 };
+enum { VOS_FAMILY_NONE, VOS_FAMILY_NET, VOS_FAMILY_EPOLL, VOS_FAMILY_CWD, VOS_FAMILY_MAX = 8 };
 void vos_ofd_family_add(const struct vos_ofd_family *family);
 
 #define VOS_FD_SAVE_MAX 4096         /* what a family may save for one ofd, bytes */

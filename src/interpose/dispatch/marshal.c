@@ -5,6 +5,7 @@
 #include "../entry/user.h"
 #include "marshal.h"
 #include "marshal_impl.h"
+#include "path.h"
 
 static void *ptr(uint64_t user)
 {
@@ -36,6 +37,8 @@ struct call {
 	struct vos_lane_client *lane;
 	struct vos_req req;
 	struct piece piece[6];
+	struct vos_path *path[2];    /* of the A_ATFD and A_PATH arguments, in order */
+	unsigned paths;              /* of them that were put */
 };
 
 static long put_mem(struct call *c, unsigned i, size_t size)
@@ -97,6 +100,25 @@ static uint32_t length_of(const struct call *c, unsigned i)
 	return len;
 }
 
+static uint64_t base_of(const struct vos_path *p)
+{
+	return p->base ? (uint64_t)(int64_t)p->base_rfd : (uint64_t)VOS_AT_ROOT;
+}
+
+static long put_path(struct call *c, unsigned i)
+{
+	const struct vos_path *p = c->path[c->paths++];
+	long r = put_mem(c, i, p->itself ? 1 : p->len + 1U);
+
+	if (r < 0)
+		return r;
+	if (p->itself)
+		c->piece[i].mem[0] = 0;
+	else
+		memcpy(c->piece[i].mem, p->text, p->len + 1U);
+	return 0;
+}
+
 static long put_argument(struct call *c, const struct vos_call *row, const uint64_t *arg, unsigned i)
 {
 	unsigned param = VOS_ARG_PARAM(row->arg[i]);
@@ -104,6 +126,8 @@ static long put_argument(struct call *c, const struct vos_call *row, const uint6
 	long r;
 
 	switch (VOS_ARG_KIND(row->arg[i])) {
+	case VOS_A_NONE:
+		return 0;
 	case VOS_A_INT:
 		c->req.arg[i] = (uint32_t)arg[i];
 		return 0;
@@ -145,7 +169,11 @@ static long put_argument(struct call *c, const struct vos_call *row, const uint6
 		return put_mem(c, i, length_of(c, param));
 	case VOS_A_LENP: /* belongs to its A_OUTL, which came before */
 		return 0;
+	case VOS_A_ATFD:
+		c->req.arg[i] = base_of(c->path[c->paths]);
+		return 0;
 	case VOS_A_PATH:
+		return put_path(c, i);
 	case VOS_A_CSTR:
 		return put_string(c, i, arg[i]);
 	default:
@@ -187,38 +215,80 @@ static long take_argument(struct call *c, const struct vos_call *row, unsigned i
 	}
 }
 
-long vos_marshal_call_as(unsigned nr, const uint64_t arg[6], struct vos_ofd *o, struct vos_cqe *ret_cqe)
+/* c->lane is set; the first A_FD, if any, is rfd. */
+static long perform(struct call *c, unsigned nr, const uint64_t arg[6], int32_t rfd, struct vos_cqe *ret_cqe)
 {
 	const struct vos_call *row = &vos_calls[nr];
+	struct vos_cqe cqe = { 0 };
+	bool at = false;
+	long r = 0;
+
+	c->req.op = (uint16_t)nr;
+	for (unsigned i = 0; i < 6; i++) {
+		at |= VOS_ARG_KIND(row->arg[i]) == VOS_A_ATFD;
+		if (VOS_ARG_KIND(row->arg[i]) == VOS_A_CAP)
+			c->req.arg[i] = arg[i];
+	}
+	for (unsigned i = 0, fds = 0; i < 6 && r >= 0; i++) {
+		if (VOS_ARG_KIND(row->arg[i]) == VOS_A_FD && fds++ == 0)
+			c->req.arg[i] = (uint64_t)rfd;
+		else
+			r = put_argument(c, row, arg, i);
+	}
+	if (c->path[0] && !at)
+		c->req.arg[5] = base_of(c->path[0]);
+	if (r >= 0)
+		r = vos_remote_call(c->lane, &c->req, &cqe);
+	if (r >= 0)
+		for (unsigned i = 0; i < 6; i++)
+			if (take_argument(c, row, i, r) < 0)
+				r = -EFAULT;
+	if (ret_cqe)
+		*ret_cqe = cqe;
+	for (unsigned i = 0; i < 6; i++)
+		if (c->piece[i].mem)
+			vos_lane_free(c->lane, c->piece[i].mem);
+	return r;
+}
+
+long vos_marshal_call_as(unsigned nr, const uint64_t arg[6], struct vos_ofd *o, struct vos_cqe *ret_cqe)
+{
 	struct call c;
 	int32_t rfd;
 	long r;
 
 	memset(&c, 0, sizeof c);
 	r = vos_ofd_lane(o, &c.lane, &rfd);
+	return r < 0 ? r : perform(&c, nr, arg, rfd, ret_cqe);
+}
+
+static long path_base(struct vos_path *p, struct vos_lane_client **lane)
+{
+	int err = 0;
+
+	if (!p)
+		return 0;
+	if (p->base)
+		return vos_ofd_lane(p->base, lane, &p->base_rfd);
+	*lane = vos_remote_lane(p->domain, &err);
+	return *lane ? 0 : err;
+}
+
+long vos_path_send(unsigned nr, const uint64_t arg[6], struct vos_path *a, struct vos_path *b, struct vos_cqe *ret_cqe)
+{
+	struct call c;
+	long r;
+
+	memset(&c, 0, sizeof c);
+	c.path[0] = a;
+	c.path[1] = b;
+	r = path_base(a, &c.lane);
+	if (r >= 0)
+		r = path_base(b, &c.lane);
 	if (r < 0)
 		return r;
-	c.req.op = (uint16_t)nr;
-	for (unsigned i = 0; i < 6; i++)
-		if (VOS_ARG_KIND(row->arg[i]) == VOS_A_CAP)
-			c.req.arg[i] = arg[i];
-	for (unsigned i = 0, fds = 0; i < 6 && r >= 0; i++) {
-		if (VOS_ARG_KIND(row->arg[i]) == VOS_A_FD && fds++ == 0)
-			c.req.arg[i] = (uint64_t)rfd;
-		else
-			r = put_argument(&c, row, arg, i);
-	}
-	if (r >= 0)
-		r = vos_remote_call(c.lane, &c.req, ret_cqe);
-	if (r >= 0) {
-		for (unsigned i = 0; i < 6; i++)
-			if (take_argument(&c, row, i, r) < 0)
-				r = -EFAULT;
-	}
-	for (unsigned i = 0; i < 6; i++)
-		if (c.piece[i].mem)
-			vos_lane_free(c.lane, c.piece[i].mem);
-	return r;
+	a->epoch = vos_lane_epoch(c.lane);
+	return perform(&c, nr, arg, -1, ret_cqe);
 }
 
 long vos_marshal_call(struct vos_frame *f, struct vos_ofd *o)

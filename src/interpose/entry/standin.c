@@ -21,24 +21,3 @@ WEAK uint32_t vos_path_domains(const struct vos_proc *p) { (void)p; return 0; }
 WEAK _Atomic uint32_t vos_mapping_count;
 WEAK void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], long r) { (void)o, (void)nr, (void)arg, (void)r; }
 WEAK void vos_mapping_flush(struct vos_ofd *o) { (void)o; }
-
-WEAK int vos_remote_start(struct vos_proc *p, int fd, const char *supervisor, const char *dir, char *const *envp) { (void)p, (void)fd, (void)supervisor, (void)dir, (void)envp; return -ENOSYS; }
-WEAK int vos_remote_fork_prepare(struct vos_proc *p, uint32_t mask, struct vos_fork_conns *f) { (void)p, (void)mask, (void)f; return 0; }
-WEAK void vos_remote_fork_parent(struct vos_proc *p, struct vos_fork_conns *f) { (void)p, (void)f; }
-WEAK void vos_remote_fork_child(struct vos_proc *p, struct vos_fork_conns *f) { (void)p, (void)f; }
-WEAK int vos_remote_vfork(struct vos_proc *child, struct vos_proc *parent) { (void)child, (void)parent; return 0; }
-WEAK void vos_remote_vfork_done(struct vos_proc *child) { (void)child; }
-WEAK void vos_remote_carrier_gone(struct vos_carrier *c) { (void)c; }
-WEAK int vos_remote_recred(struct vos_proc *p) { (void)p; return 0; }
-WEAK int vos_remote_exec_prepare(struct vos_proc *p, uint32_t mask, struct vos_exec_conns *x) { (void)p, (void)mask, (void)x; return 0; }
-WEAK void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x) { (void)p, (void)x; }
-WEAK int vos_remote_exec_adopt(struct vos_proc *p, const struct vos_conn_saved *saved, uint32_t n) { (void)p, (void)saved, (void)n; return 0; }
-WEAK void vos_remote_kick(struct vos_carrier *c) { (void)c; }
-WEAK int vos_path_init(struct vos_proc *p) { (void)p; return 0; }
-WEAK int vos_path_vfork(struct vos_proc *child, struct vos_proc *parent) { (void)child, (void)parent; return 0; }
-WEAK void vos_path_drop(struct vos_proc *p) { (void)p; }
-WEAK int vos_path_save(struct vos_proc *p, int fd) { (void)p, (void)fd; return 0; }
-WEAK int vos_path_load(struct vos_proc *p, const void *d, size_t n, size_t *u) { (void)p, (void)d, (void)n; *u = 0; return 0; }
-WEAK int vos_exec_fetch(int64_t dirfd, uint64_t up, unsigned fl, char *rp, bool *rr) { (void)dirfd, (void)up, (void)fl, (void)rp; *rr = false; return VOS_EXEC_NATIVE; }
-WEAK void vos_mapping_fork_child(void) {}
-WEAK void vos_mapping_flush_all(void) {}

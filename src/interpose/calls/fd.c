@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Calls on descriptors as such: close, dup, fcntl, ioctl. */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <linux/sockios.h>
+#include "../dispatch/marshal.h"
+#include "../dispatch/mapping.h"
+#include "../dispatch/path.h"
+#include "../dispatch/table.h"
+#include "../entry/user.h"
+
+static uint8_t kind(uint64_t fd)
+{
+	return vos_fd_kind(vos_proc_self(), (uint32_t)fd);
+}
+
+long vos_call_close(struct vos_frame *f)
+{
+	uint64_t fd = vos_arg(f, 0);
+
+	if (kind(fd) == VOS_FDKIND_NATIVE)
+		return vos_native(f);
+	if (kind(fd) == VOS_FDKIND_REMOTE)
+		vos_self()->counts_remote[__NR_close]++;
+	return vos_fd_close((int)fd);
+}
+
+long vos_call_close_range(struct vos_frame *f)
+{
+	return vos_fd_close_range((uint32_t)vos_arg(f, 0), (uint32_t)vos_arg(f, 1), (uint32_t)vos_arg(f, 2));
+}
+
+long vos_call_dup(struct vos_frame *f)
+{
+	if (kind(vos_arg(f, 0)) == VOS_FDKIND_NATIVE)
+		return vos_native(f);
+	vos_self()->counts_runtime[__NR_dup]++;
+	return vos_fd_dup((int)vos_arg(f, 0), 0, 0);
+}
+
+long vos_call_dup2(struct vos_frame *f)
+{
+	int fd = (int)vos_arg(f, 0), to = (int)vos_arg(f, 1);
+
+	if (kind((uint64_t)fd) == VOS_FDKIND_NATIVE && kind((uint64_t)to) == VOS_FDKIND_NATIVE)
+		return vos_native(f);
+	vos_self()->counts_runtime[__NR_dup2]++;
+	if (fd == to)
+		return kind((uint64_t)fd) == VOS_FDKIND_OWN ? -EBADF : vos_native(f);
+	return vos_fd_dup_to(fd, to, 0);
+}
+
+long vos_call_dup3(struct vos_frame *f)
+{
+	int fd = (int)vos_arg(f, 0), to = (int)vos_arg(f, 1);
+	uint32_t flags = (uint32_t)vos_arg(f, 2);
+
+	if (kind((uint64_t)fd) == VOS_FDKIND_NATIVE && kind((uint64_t)to) == VOS_FDKIND_NATIVE)
+		return vos_native(f);
+	vos_self()->counts_runtime[__NR_dup3]++;
+	if (fd == to || (flags & ~(uint32_t)O_CLOEXEC))
+		return -EINVAL;
+	return vos_fd_dup_to(fd, to, flags);
+}
+
+/* ---- fcntl ------------------------------------------------------------------------------------------------------------------ */
+
+static long lock(struct vos_ofd *o, uint64_t cmd, uint64_t user)
+{
+	uint64_t arg[6] = { 0, cmd };
+	struct flock fl;
+	long r;
+
+	if (vos_copy_from_user(&fl, (void *)(uintptr_t)user, sizeof fl) < 0)
+		return -EFAULT;
+	if ((cmd == F_SETLK || cmd == F_SETLKW) && fl.l_type != F_UNLCK)
+		vos_fdmap_locks_taken(vos_proc_self());
+	r = vos_ofd_call_buf(o, __NR_fcntl, arg, 2, &fl, sizeof fl, sizeof fl, NULL);
+	if (r >= 0 && (cmd == F_GETLK || cmd == F_OFD_GETLK) &&
+	    vos_copy_to_user((void *)(uintptr_t)user, &fl, sizeof fl) < 0)
+		return -EFAULT;
+	return r;
+}
+
+static long remote_fcntl(struct vos_ofd *o, uint64_t cmd, uint64_t arg)
+{
+	long r;
+
+	switch (cmd) {
+	case F_GETLK:
+	case F_SETLK:
+	case F_SETLKW:
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return lock(o, cmd, arg);
+	case F_GETOWN_EX:
+	case F_SETOWN_EX:
+	case F_GET_RW_HINT:
+	case F_SET_RW_HINT:
+	case F_GET_FILE_RW_HINT:
+	case F_SET_FILE_RW_HINT:
+	case F_NOTIFY:
+	case F_SETLEASE:
+		return -EINVAL;
+	case F_SETFL:
+		r = vos_ofd_call(o, __NR_fcntl, cmd, arg, 0, NULL);
+		if (r >= 0) {
+			const uint32_t may = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+
+			o->flags = (o->flags & ~may) | ((uint32_t)arg & may);
+		}
+		return r;
+	case F_GETFL:
+		/* Asked each time: another process may share the open file. */
+		r = vos_ofd_call(o, __NR_fcntl, cmd, 0, 0, NULL);
+		return r < 0 ? r : r & ~(long)O_CLOEXEC;
+	default:
+		return vos_ofd_call(o, __NR_fcntl, cmd, arg, 0, NULL);
+	}
+}
+
+long vos_call_fcntl(struct vos_frame *f)
+{
+	uint64_t fd = vos_arg(f, 0), cmd = (uint32_t)vos_arg(f, 1), arg = vos_arg(f, 2);
+	struct vos_ofd *o;
+	long r;
+
+	switch (kind(fd)) {
+	case VOS_FDKIND_NATIVE:
+		return vos_native(f);
+	case VOS_FDKIND_OWN:
+		return -EBADF;
+	}
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) {
+		vos_self()->counts_runtime[__NR_fcntl]++;
+		return vos_fd_dup((int)fd, (int)arg, cmd == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+	}
+	/* The placeholder keeps close-on-exec; a marked directory and an epoll set are descriptors of this kernel. */
+	if (cmd == F_GETFD || cmd == F_SETFD || kind(fd) != VOS_FDKIND_REMOTE)
+		return vos_native(f);
+	o = vos_fd_get(fd);
+	if (!o)
+		return -EBADF;
+	vos_self()->counts_remote[__NR_fcntl]++;
+	r = remote_fcntl(o, cmd, arg);
+	vos_ofd_put(o);
+	return r;
+}
+
+/* ---- ioctl ------------------------------------------------------------------------------------------------------------------ */
+
+#define IOCTL_MAX 4096
+
+/* Bytes that the argument of a request points to; 0: a scalar or nothing; -1: no request of files or sockets. */
+static int argument_size(uint32_t req)
+{
+	switch (req) {
+	case FIONREAD:
+	case FIONBIO:
+	case FIOASYNC:
+	case TIOCOUTQ:
+	case FIGETBSZ:
+	case FIBMAP:
+	case FIOSETOWN:
+	case SIOCSPGRP:
+	case FIOGETOWN:
+	case SIOCGPGRP:
+	case SIOCATMARK:
+		return 4;
+	case FIOQSIZE:
+		return 8;
+	case SIOCGSTAMP_OLD:
+	case SIOCGSTAMPNS_OLD:
+		return 16;
+	case FICLONE:
+	case FICLONERANGE:
+	case FIDEDUPERANGE:
+		return -1; /* name descriptors: see vos_call_ioctl() */
+	}
+	if (req >= 0x8910 && req <= 0x8970 && req != 0x8912 /* SIOCGIFCONF: holds a pointer */)
+		return 40; /* struct ifreq */
+	if ((req & 0xff00) == 0x5400)
+		return -1; /* terminals */
+	if (_IOC_DIR(req) != _IOC_NONE && _IOC_SIZE(req) && _IOC_SIZE(req) <= IOCTL_MAX)
+		return (int)_IOC_SIZE(req);
+	return -1;
+}
+
+static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
+{
+	int size = argument_size(req);
+	uint64_t arg[6] = { 0, req, 0, (uint64_t)size };
+	unsigned char buf[IOCTL_MAX];
+	long r;
+
+	if (req == FICLONE || req == FICLONERANGE)
+		return -EOPNOTSUPP; /* callers then copy */
+	if (size < 0)
+		return -ENOTTY;
+	memset(buf, 0, (size_t)size);
+	if (vos_copy_from_user(buf, (void *)(uintptr_t)user, (size_t)size) < 0)
+		return -EFAULT;
+	r = vos_ofd_call_buf(o, __NR_ioctl, arg, 2, buf, (size_t)size, (size_t)size, NULL);
+	if (r >= 0 && req == FIONBIO) {
+		int on;
+
+		memcpy(&on, buf, sizeof on);
+		o->flags = on ? o->flags | O_NONBLOCK : o->flags & ~(uint32_t)O_NONBLOCK;
+	}
+	if (r < 0 || req == FIONBIO || req == FIOASYNC)
+		return r;
+	return vos_copy_to_user((void *)(uintptr_t)user, buf, (size_t)size) < 0 ? -EFAULT : r;
+}
+
+long vos_call_ioctl(struct vos_frame *f)
+{
+	uint64_t fd = vos_arg(f, 0);
+	uint32_t req = (uint32_t)vos_arg(f, 1);
+	struct vos_ofd *o;
+	long r;
+
+	/* A native target of a clone from a remote file. */
+	if (req == FICLONE && kind(fd) == VOS_FDKIND_NATIVE && kind(vos_arg(f, 2)) == VOS_FDKIND_REMOTE)
+		return -EXDEV;
+	switch (kind(fd)) {
+	case VOS_FDKIND_OWN:
+		return -EBADF;
+	case VOS_FDKIND_REMOTE:
+		break;
+	default:
+		return vos_native(f);
+	}
+	if (req == FIOCLEX || req == FIONCLEX)
+		return vos_raw3(__NR_fcntl, (long)fd, F_SETFD, req == FIOCLEX ? FD_CLOEXEC : 0);
+	o = vos_fd_get(fd);
+	if (!o)
+		return -EBADF;
+	vos_self()->counts_remote[__NR_ioctl]++;
+	r = remote_ioctl(o, req, vos_arg(f, 2));
+	vos_ofd_put(o);
+	return r;
+}
+
+/* ---- calls that would succeed on a placeholder, or name a second descriptor --------------------------------------------------- */
+
+long vos_call_open_by_handle_at(struct vos_frame *f)
+{
+	uint8_t k = kind(vos_arg(f, 0));
+
+	return k == VOS_FDKIND_REMOTE || k == VOS_FDKIND_OWN ? -EBADF : vos_native(f);
+}
