@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Finding the sites of an object and the jump targets around them.
  *
@@ -15,93 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyse.h"
+#include "analyse_impl.h"
 
 #define WINDOW        32u         /* bytes around a site that a patch may touch */
-#define MAX_FUNCTION  (8u << 20)  /* a larger one is not decoded: its sites are refused */
-#define MAX_DECODE    (256u << 20)
 #define MAX_TABLE     4096u
 #define REACH         130         /* of a short jump, from its first byte */
-
-struct func {
-	uint64_t lo, hi;
-	struct vos_insn *insn;
-	size_t n;
-	const uint8_t *bytes;
-	bool bounded;   /* lo and hi are a function's */
-	bool unknown;   /* may jump where we cannot see */
-	bool too_big;
-	uint32_t last_bad; /* offset behind the last undecodable byte, 0: none */
-	uint32_t first_bad;
-};
-
-struct site {
-	uint64_t vaddr;
-	uint64_t func;  /* lo of its function, which keys funcs */
-	size_t index;
-	enum vos_plan_reason why; /* refused before planning */
-	bool leave; /* rt_sigreturn by its bytes */
-	bool wants_pads;
-	struct vos_range *pads;
-	size_t npads;
-};
-
-struct list {
-	uint64_t *v;
-	size_t n, cap;
-};
-
-struct analyser {
-	const struct vos_elf *e;
-	struct vos_disasm *d;
-	struct func **func; /* sorted by lo */
-	size_t nfuncs, funcs_cap;
-	struct site *site;
-	size_t nsites, sites_cap;
-	struct list hits, targets, fresh; /* fresh: found since targets was sorted */
-	struct list calls;                /* where call rel32 and lea lead, by their bytes; filled when first needed */
-	bool calls_known;
-	uint8_t *bits; /* one per address: somebody may write there */
-	uint64_t bits_lo, bits_n;
-	uint64_t decoded_bytes;
-	uint32_t not_sites, decoded;
-	bool oom;
-};
-
-static void push(struct analyser *a, struct list *l, uint64_t v)
-{
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 1024;
-		void *p = realloc(l->v, cap * sizeof *l->v);
-
-		if (!p) {
-			a->oom = true;
-			return;
-		}
-		l->v = p;
-		l->cap = cap;
-	}
-	l->v[l->n++] = v;
-}
-
-static int by_value(const void *x, const void *y)
-{
-	uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
-
-	return a < b ? -1 : a > b;
-}
-
-static void sort_unique(struct list *l)
-{
-	size_t n = 0;
-
-	if (l->n)
-		qsort(l->v, l->n, sizeof *l->v, by_value);
-	for (size_t i = 0; i < l->n; i++)
-		if (!n || l->v[n - 1] != l->v[i])
-			l->v[n++] = l->v[i];
-	l->n = n;
-}
 
 static bool is_exec(const struct vos_elf *e, uint64_t vaddr)
 {
@@ -110,129 +29,14 @@ static bool is_exec(const struct vos_elf *e, uint64_t vaddr)
 	return s && s->exec;
 }
 
-/* ---- functions ---- */
-
-static size_t func_slot(const struct analyser *a, uint64_t lo)
-{
-	size_t x = 0, y = a->nfuncs;
-
-	while (x < y) {
-		size_t mid = x + (y - x) / 2;
-
-		if (a->func[mid]->lo < lo)
-			x = mid + 1;
-		else
-			y = mid;
-	}
-	return x;
-}
-
-static struct func *func_find(const struct analyser *a, uint64_t lo)
-{
-	size_t i = func_slot(a, lo);
-
-	return i < a->nfuncs && a->func[i]->lo == lo ? a->func[i] : NULL;
-}
-
-static void decode(struct analyser *a, struct func *f)
-{
-	uint64_t len = f->hi - f->lo;
-	size_t cap = len / 4 + 16;
-	uint32_t off = 0;
-
-	f->bytes = vos_elf_at(a->e, f->lo, len, NULL);
-	if (!f->bytes || len > MAX_FUNCTION || a->decoded_bytes + len > MAX_DECODE) {
-		f->too_big = true;
-		return;
-	}
-	a->decoded_bytes += len;
-	f->insn = malloc(cap * sizeof *f->insn);
-	while (f->insn && off < len) {
-		struct vos_insn *x;
-
-		if (f->n == cap) {
-			void *p = realloc(f->insn, (cap = cap * 3 / 2 + 16) * sizeof *f->insn);
-
-			if (!p)
-				break;
-			f->insn = p;
-		}
-		x = &f->insn[f->n++];
-		vos_disasm_one(a->d, f->bytes + off, len - off, f->lo + off, off, x);
-		if (x->kind == VOS_I_BAD) {
-			if (!f->last_bad)
-				f->first_bad = off;
-			f->last_bad = off + 1;
-		}
-		off += x->len;
-	}
-	a->decoded += f->n;
-	if (off < len)
-		a->oom = true;
-}
-
-static struct func *func_add(struct analyser *a, uint64_t lo, uint64_t hi, bool bounded)
-{
-	size_t at = func_slot(a, lo);
-	struct func *f;
-
-	if (a->nfuncs == a->funcs_cap) {
-		size_t cap = a->funcs_cap ? a->funcs_cap * 2 : 256;
-		void *p = realloc(a->func, cap * sizeof *a->func);
-
-		if (!p) {
-			a->oom = true;
-			return NULL;
-		}
-		a->func = p;
-		a->funcs_cap = cap;
-	}
-	f = calloc(1, sizeof *f);
-	if (!f) {
-		a->oom = true;
-		return NULL;
-	}
-	f->lo = lo;
-	f->hi = hi;
-	f->bounded = bounded;
-	decode(a, f);
-	memmove(&a->func[at + 1], &a->func[at], (a->nfuncs - at) * sizeof *a->func);
-	a->func[at] = f;
-	a->nfuncs++;
-	return f;
-}
-
-/* The instruction that covers an address of f. */
-static const struct vos_insn *insn_over(const struct func *f, uint64_t addr)
-{
-	size_t x = 0, y = f->n;
-
-	while (x < y) {
-		size_t mid = x + (y - x) / 2;
-
-		if (f->lo + f->insn[mid].off + f->insn[mid].len <= addr)
-			x = mid + 1;
-		else
-			y = mid;
-	}
-	return x < f->n ? &f->insn[x] : NULL;
-}
-
 /* ---- targets ---- */
-
-static void fresh_target(void *ctx, uint64_t addr)
-{
-	struct analyser *a = ctx;
-
-	push(a, &a->fresh, addr);
-}
 
 static void watched_target(void *ctx, uint64_t addr)
 {
 	struct analyser *a = ctx;
 
 	if (addr - a->bits_lo < a->bits_n && a->bits[(addr - a->bits_lo) / 8] >> (addr & 7) & 1)
-		push(a, &a->fresh, addr);
+		vos_list_push(a, &a->fresh, addr);
 }
 
 /* Reads the table at base as 4-byte offsets from it; all that point to code are targets.  How many there were. */
@@ -248,7 +52,7 @@ static unsigned read_table(struct analyser *a, uint64_t base)
 		memcpy(&rel, p, 4);
 		if (!is_exec(a->e, base + (int64_t)rel))
 			break;
-		push(a, &a->fresh, base + (int64_t)rel);
+		vos_list_push(a, &a->fresh, base + (int64_t)rel);
 	}
 	return n;
 }
@@ -280,13 +84,13 @@ static void collect_targets(struct analyser *a, struct func *f)
 	bool tables = false;
 	unsigned entries = 0;
 
-	push(a, &a->fresh, f->lo);
+	vos_list_push(a, &a->fresh, f->lo);
 	for (size_t i = 0; i < f->n; i++) {
 		const struct vos_insn *x = &f->insn[i];
 
 		if (x->kind == VOS_I_JCC || x->kind == VOS_I_JMP || x->kind == VOS_I_CALL || x->kind == VOS_I_LOOP ||
 		    x->flags & VOS_I_RIP_LEA)
-			push(a, &a->fresh, x->target);
+			vos_list_push(a, &a->fresh, x->target);
 		if (x->kind == VOS_I_JMP_IND && is_table_jump(f, i))
 			tables = true;
 		if (x->kind == VOS_I_JMP_IND && a->e->nseg == 1 && !a->e->table && !a->e->nfde)
@@ -297,301 +101,6 @@ static void collect_targets(struct analyser *a, struct func *f)
 			entries += read_table(a, f->insn[i].target);
 	if ((tables && !entries) || !f->bounded)
 		f->unknown = true;
-}
-
-/* ---- sites ---- */
-
-static void find_hits(struct analyser *a)
-{
-	for (unsigned i = 0; i < a->e->nseg; i++) {
-		const struct vos_seg *s = &a->e->seg[i];
-		const uint8_t *p = a->e->map + s->off, *end = p + s->filesz, *at = p;
-
-		if (!s->exec)
-			continue;
-		while (end - at >= 2 && (at = memmem(at, end - at, "\x0f\x05", 2))) {
-			push(a, &a->hits, s->vaddr + (at - p));
-			at += 2;
-		}
-	}
-	sort_unique(&a->hits);
-}
-
-static void add_site(struct analyser *a, uint64_t vaddr, const struct func *f, size_t index, enum vos_plan_reason why)
-{
-	if (a->nsites == a->sites_cap) {
-		size_t cap = a->sites_cap ? a->sites_cap * 2 : 256;
-		void *p = realloc(a->site, cap * sizeof *a->site);
-
-		if (!p) {
-			a->oom = true;
-			return;
-		}
-		a->site = p;
-		a->sites_cap = cap;
-	}
-	a->site[a->nsites++] = (struct site){.vaddr = vaddr, .func = f ? f->lo : 0, .index = index, .why = why};
-}
-
-/*
- * After undecodable bytes a sweep may be out of step.  It is in step again if branches of the function lead to two
- * different places between them and the hit, and to no place where no instruction of the sweep begins.
- */
-static bool in_step(const struct func *f, uint32_t hit)
-{
-	uint32_t bad = 0, first = 0;
-	unsigned good = 0;
-
-	if (!f->last_bad || f->first_bad > hit)
-		return true;
-	for (size_t i = 0; i < f->n && f->insn[i].off < hit; i++)
-		if (f->insn[i].kind == VOS_I_BAD)
-			bad = f->insn[i].off + 1;
-	for (size_t i = 0; i < f->n; i++) {
-		const struct vos_insn *x = &f->insn[i], *t;
-		uint64_t off = x->target - f->lo;
-
-		if ((x->kind != VOS_I_JCC && x->kind != VOS_I_JMP) || x->target < f->lo || off > hit || off < bad)
-			continue;
-		t = insn_over(f, x->target);
-		if (!t || t->off != off)
-			return false;
-		if (!good || off != first)
-			good++;
-		first = off;
-	}
-	return good >= 2;
-}
-
-static void judge_hit(struct analyser *a, uint64_t hit, struct func *f)
-{
-	const struct vos_insn *x = insn_over(f, hit);
-	uint32_t off = hit - f->lo;
-
-	if (f->too_big || !x) {
-		add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
-		return;
-	}
-	if (x->kind == VOS_I_SYSCALL && x->off + x->len == off + 2) {
-		enum vos_plan_reason why = x->len != 2 ? VOS_WHY_UNMOVABLE : VOS_WHY_NONE;
-
-		add_site(a, hit, f, x - f->insn, in_step(f, off) ? why : VOS_WHY_BAD_CODE);
-		return;
-	}
-	if (in_step(f, off))
-		a->not_sites++;
-	else
-		add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
-}
-
-static void find_calls(struct analyser *a)
-{
-	if (a->calls_known)
-		return;
-	a->calls_known = true;
-	for (unsigned i = 0; i < a->e->nseg; i++) {
-		const struct vos_seg *s = &a->e->seg[i];
-		const uint8_t *p = a->e->map + s->off, *end = p + s->filesz, *at = p;
-
-		while (s->exec && end - at >= 5 && (at = memchr(at, 0xe8, end - at - 4))) {
-			uint64_t target;
-			int32_t rel;
-
-			memcpy(&rel, at + 1, 4);
-			target = s->vaddr + (at - p) + 5 + (int64_t)rel;
-			if (target - s->vaddr < s->filesz)
-				push(a, &a->calls, target);
-			at++;
-		}
-	}
-	for (unsigned i = 0; i < a->e->nseg; i++) {
-		const struct vos_seg *s = &a->e->seg[i];
-		const uint8_t *p = a->e->map + s->off, *end = p + s->filesz, *at = p;
-
-		while (s->exec && end - at >= 6 && (at = memchr(at, 0x8d, end - at - 5))) {
-			uint64_t target;
-			int32_t rel;
-
-			memcpy(&rel, at + 2, 4);
-			target = s->vaddr + (at - p) + 6 + (int64_t)rel;
-			if ((at[1] & 0xc7) == 5 && target - s->vaddr < s->filesz)
-				push(a, &a->calls, target);
-			at++;
-		}
-	}
-	if (a->e->entry)
-		push(a, &a->calls, a->e->entry);
-	sort_unique(&a->calls);
-}
-
-enum verdict { SAYS_NOTHING, SAYS_SITE, SAYS_NO };
-
-/* What a sweep from start makes of the hit. */
-static enum verdict sweep(struct analyser *a, uint64_t start, uint64_t hit)
-{
-	uint64_t at = start, left;
-	const uint8_t *p = vos_elf_at(a->e, start, 1, &left);
-	struct vos_insn x;
-
-	if (!p)
-		return SAYS_NOTHING;
-	while (at < hit) {
-		vos_disasm_one(a->d, p + (at - start), left - (at - start), at, 0, &x);
-		a->decoded++;
-		if (x.kind == VOS_I_BAD)
-			return SAYS_NOTHING;
-		at += x.len;
-		if (at > hit)
-			return x.kind == VOS_I_SYSCALL && at == hit + 2 ? SAYS_SITE : SAYS_NO;
-	}
-	return SAYS_SITE;
-}
-
-/*
- * Tables that lie among code (libcrypto's).  Random bytes do not decode for long: when no sweep gets through the half
- * kilobyte before the hit, nor one through what follows it, these are data.
- */
-static bool looks_like_data(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
-{
-	if (hit - lo < 544 || hi - hit < 256)
-		return false;
-	for (uint64_t s = hit - 544; s < hit - 512; s++)
-		if (sweep(a, s, hit) != SAYS_NOTHING)
-			return false;
-	return sweep(a, hit, hit + 256) == SAYS_NOTHING;
-}
-
-/*
- * Code of which nothing is known.  Where calls lead, functions begin: the nearest two must agree.  Without them, sweeps
- * from all starts in a range before the hit must.
- */
-static void judge_unbounded(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
-{
-	uint64_t from = hit - lo > 160 ? hit - 160 : lo, to = hit - from > 96 ? hit - 96 : from, start = 0;
-	unsigned says[3] = {0};
-	bool bounded = false;
-	struct func *f;
-	size_t i;
-
-	find_calls(a);
-	for (i = a->calls.n; i > 0 && a->calls.v[i - 1] > hit; i--)
-		if (a->calls.v[i - 1] < hi)
-			hi = a->calls.v[i - 1];
-	for (; i > 0 && says[1] + says[2] < 2 && a->calls.v[i - 1] >= lo && hit - a->calls.v[i - 1] < 16384; i--) {
-		says[sweep(a, a->calls.v[i - 1], hit)]++;
-		start = start ? start : a->calls.v[i - 1];
-	}
-	if (says[1] + says[2] < 2) {
-		start = 0;
-		for (uint64_t s = from; s <= to; s++) {
-			enum verdict v = sweep(a, s, hit);
-
-			says[v]++;
-			if (v == SAYS_SITE && !start)
-				start = s;
-		}
-	} else {
-		bounded = true;
-	}
-	if ((!says[SAYS_SITE] && says[SAYS_NO]) || looks_like_data(a, hit, lo, hi)) {
-		a->not_sites++;
-		return;
-	}
-	if (says[SAYS_NO] || !says[SAYS_SITE]) {
-		add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
-		return;
-	}
-	f = func_find(a, start);
-	if (!f)
-		f = func_add(a, start, bounded || hi - hit < 64 ? hi : hit + 64, bounded);
-	if (f)
-		judge_hit(a, hit, f);
-}
-
-/*
- * A gap that the function before it falls into is a part of it: glibc ends the FDE of clone before its syscall, because
- * in the child it would be wrong.
- */
-static struct func *continued(struct analyser *a, uint64_t lo, uint64_t hi)
-{
-	struct vos_fde fde;
-	struct func *f;
-	unsigned k;
-
-	if (!vos_elf_fde(a->e, lo - 1, &fde) || fde.hi != lo || fde.signal)
-		return NULL;
-	f = func_find(a, fde.lo);
-	if (!f)
-		f = func_add(a, fde.lo, fde.hi, true);
-	if (!f || !f->n || f->too_big || f->last_bad || f->hi > lo)
-		return f && f->hi >= hi ? f : NULL;
-	k = f->insn[f->n - 1].kind;
-	/* A call at the end does not return. */
-	if (k == VOS_I_JMP || k == VOS_I_JMP_IND || k == VOS_I_RET || k == VOS_I_STOP || k == VOS_I_CALL || k == VOS_I_FIXED)
-		return NULL;
-	if (hi - lo > 256)
-		return NULL;
-	f->hi = hi;
-	f->n = 0;
-	free(f->insn);
-	decode(a, f);
-	return f;
-}
-
-/* mov $15,%eax (or %rax) before a syscall: rt_sigreturn, whatever the unwind tables say (glibc's begin a byte early). */
-static bool is_sigreturn(const struct analyser *a, uint64_t hit)
-{
-	const uint8_t *p = vos_elf_at(a->e, hit - 7, 9, NULL);
-
-	return (p && !memcmp(p, "\x48\xc7\xc0\x0f\0\0\0", 7)) ||
-	       ((p = vos_elf_at(a->e, hit - 5, 7, NULL)) && !memcmp(p, "\xb8\x0f\0\0\0", 5));
-}
-
-static void find_sites(struct analyser *a)
-{
-	for (size_t i = 0; i < a->hits.n; i++) {
-		uint64_t hit = a->hits.v[i], lo = 0, hi = 0, slo, shi;
-		struct vos_fde fde;
-		struct func *f;
-		bool has_fde = vos_elf_fde(a->e, hit, &fde), known;
-
-		if (vos_elf_is_data(a->e, hit)) {
-			a->not_sites++;
-			continue;
-		}
-		if (is_sigreturn(a, hit)) {
-			add_site(a, hit, NULL, 0, VOS_WHY_NONE);
-			a->site[a->nsites - 1].leave = true;
-			continue;
-		}
-		if (has_fde) {
-			lo = fde.lo + fde.signal;
-			hi = fde.hi;
-		} else if (!vos_elf_gap(a->e, hit, &lo, &hi)) {
-			add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
-			continue;
-		}
-		if (!has_fde && (f = continued(a, lo, hi))) {
-			judge_hit(a, hit, f);
-			continue;
-		}
-		if (!has_fde && vos_elf_symbol(a->e, hit, &slo, &shi) && slo >= lo) {
-			lo = slo;
-			hi = shi < hi ? shi : hi;
-		} else if (!has_fde) {
-			judge_unbounded(a, hit, lo, hi);
-			continue;
-		}
-		f = func_find(a, lo);
-		known = f;
-		if (!f)
-			f = func_add(a, lo, hi, true);
-		if (!f)
-			return;
-		if (!known && has_fde && !vos_elf_landing_pads(a->e, &fde, fresh_target, a))
-			f->unknown = true;
-		judge_hit(a, hit, f);
-	}
 }
 
 /* ---- branches from elsewhere ---- */
@@ -618,14 +127,14 @@ static void candidate(struct analyser *a, uint64_t src, uint64_t target)
 	if (vos_plan_has(a->targets.v, a->targets.n, target))
 		return;
 	if (vos_elf_fde(a->e, src, &fde)) {
-		f = func_find(a, fde.lo);
+		f = vos_func_find(a, fde.lo);
 		if (!f)
-			f = func_add(a, fde.lo, fde.hi, true);
-		x = f && !f->too_big && !f->last_bad ? insn_over(f, src) : NULL;
+			f = vos_func_add(a, fde.lo, fde.hi, true);
+		x = f && !f->too_big && !f->last_bad ? vos_func_insn(f, src) : NULL;
 		if (x && x->target != target)
 			return;
 	}
-	push(a, &a->fresh, target);
+	vos_list_push(a, &a->fresh, target);
 }
 
 static void scan_near(struct analyser *a)
@@ -814,7 +323,7 @@ static size_t usable_pads(const struct analyser *a, struct site *s)
 static void plan_one(struct analyser *a, struct round *r, size_t i, bool last)
 {
 	struct site *s = &a->site[i];
-	struct func *f = func_find(a, s->func);
+	struct func *f = vos_func_find(a, s->func);
 	struct vos_plan *p = &r->plan[i];
 	struct vos_plan_in in;
 	size_t lo, hi;
@@ -864,9 +373,9 @@ static void plan_all(struct analyser *a, struct round *r)
 static void merge_fresh(struct analyser *a)
 {
 	for (size_t i = 0; i < a->fresh.n; i++)
-		push(a, &a->targets, a->fresh.v[i]);
+		vos_list_push(a, &a->targets, a->fresh.v[i]);
 	a->fresh.n = 0;
-	sort_unique(&a->targets);
+	vos_list_sort(&a->targets);
 }
 
 static bool need_pads(struct analyser *a, const struct round *r)
@@ -875,7 +384,7 @@ static bool need_pads(struct analyser *a, const struct round *r)
 
 	for (size_t i = 0; i < a->nsites; i++) {
 		struct site *s = &a->site[i];
-		struct func *f = func_find(a, s->func);
+		struct func *f = vos_func_find(a, s->func);
 
 		if (s->wants_pads || s->why != VOS_WHY_NONE || !f || r->plan[i].site.kind == VOS_PLAN_LEAVE ||
 		    (r->plan[i].site.kind != VOS_PLAN_REFUSED && r->plan[i].site.kind != VOS_PLAN_POST))
@@ -895,7 +404,7 @@ static void search_targets(struct analyser *a)
 	merge_fresh(a);
 	scan_near(a);
 	for (size_t i = 0; i < a->nsites; i++) {
-		struct func *f = func_find(a, a->site[i].func);
+		struct func *f = vos_func_find(a, a->site[i].func);
 
 		if (f)
 			scan_short(a, a->site[i].vaddr, f);
@@ -928,8 +437,7 @@ int vos_analyse(const struct vos_elf *e, struct vos_disasm *d, struct vos_analys
 
 	memset(ret, 0, sizeof *ret);
 	ret->elf = e;
-	find_hits(&a);
-	find_sites(&a);
+	vos_sites_find(&a);
 	a.bits_lo = ~0ull;
 	for (unsigned i = 0; i < e->nseg; i++) {
 		if (!e->seg[i].exec)

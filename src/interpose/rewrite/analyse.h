@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From an object to the plans of all its syscall sites. */
 #ifndef VOS_REWRITE_ANALYSE_H
 #define VOS_REWRITE_ANALYSE_H

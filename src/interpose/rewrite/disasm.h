@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The disassembler as the planner sees it.  Only disasm_capstone.c knows which library does the work.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The only file that includes capstone.  What capstone 4 does not know (CET's instructions, which glibc uses) is
  * decoded by hand first.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * .eh_frame_hdr, .eh_frame and .gcc_except_table (LSB core specification, DWARF exception header encodings).  A cursor
  * that runs over its end becomes bad and yields zeroes, so that callers check once.

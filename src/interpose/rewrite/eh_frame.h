@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The unwind tables of an object, which say where its functions begin and end. */
 #ifndef VOS_REWRITE_EH_FRAME_H
 #define VOS_REWRITE_EH_FRAME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ELF: segments, symbols, relocations, notes.  The unwind tables are in eh_frame.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the planner needs to know of an ELF object.  The object is hostile: nothing in it is used before it is checked
  * against the size of the file, and no address arithmetic may wrap unseen.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The planner.  For a syscall instruction it looks for the cheapest way to put a jump in its place:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The planner proper: a pure function from decoded instructions to a plan for one syscall site.  It reads no file,
  * keeps no state, allocates nothing, and knows nothing of capstone or ELF.

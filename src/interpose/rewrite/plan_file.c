@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Checking and naming plan files.  Linked into the runtime and into the planner: enters no libc, allocates nothing,
  * keeps no state.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The plan file: what virtuos-planner found out about one object, in a form the runtime can map and use in place.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the planner hands on: plan files for the runtime, text for people and tests. */
 #ifndef VOS_REWRITE_PLAN_OUT_H
 #define VOS_REWRITE_PLAN_OUT_H

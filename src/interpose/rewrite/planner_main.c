@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtuos-planner: plans how the syscall instructions of objects are replaced, and fills the plan cache.
  *
@@ -7,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -247,8 +249,13 @@ int main(int argc, char **argv)
 	struct options o = {.fd = 0, .out_fd = -1};
 	static char dir[4096];
 	struct vos_disasm *d;
-	int r = read_options(argc, argv, &o), bad = 0;
+	sigset_t none;
+	int r, bad = 0;
 
+	/* The runtime starts us with all signals blocked. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	r = read_options(argc, argv, &o);
 	if (r)
 		return r;
 	if (o.no_cache || o.memory) {

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Plans are applied to this very process: to libc, to the loader, and to functions.S.  Everything is done by a stand-in for
+ * vos_entry that makes the calls itself.
+ *
+ * usage: apply PLANNER CACHE-DIR
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "interpose/rewrite/apply.h"
+
+void test_entry(void);
+extern volatile unsigned long test_calls, test_resume;
+
+typedef long fn(long);
+fn f_mov, f_pre, f_rip, f_rip_imm, f_jcc, f_pad, f_post, f_post_jump, f_post_ret, f_two, f_loop, f_end, f_xor, f_straddle;
+extern const char f_all_resume[];
+
+struct regs {
+	unsigned long rbx, rbp, r12, r13, r14, r15, rsi, rdx, r8, r9, r10, rdi, rcx, r11, red8, red128, rsp, flags;
+};
+long f_all(struct regs *r);
+
+static int failures;
+
+#define CHECK(what, ...) do { if (!(what)) { failures++; printf("FAIL %s:%d: %s: ", __FILE__, __LINE__, #what); \
+	printf("" __VA_ARGS__); putchar('\n'); } } while (0)
+
+static const struct {
+	const char *name;
+	fn *f;
+	unsigned calls;
+	bool pid;
+} cases[] = {
+	{"mov", f_mov, 1, true}, {"pre", f_pre, 1, true}, {"rip", f_rip, 1, true}, {"rip_imm", f_rip_imm, 1, true},
+	{"jcc", f_jcc, 1, true}, {"pad", f_pad, 1, true}, {"post", f_post, 1, true}, {"post_jump", f_post_jump, 1, true},
+	{"post_ret", f_post_ret, 1, true}, {"two", f_two, 2, true}, {"loop", f_loop, 3, true}, {"end", f_end, 0, false},
+	{"xor", f_xor, 1, false}, {"straddle", f_straddle, 1, true},
+};
+
+static void run_cases(bool patched)
+{
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		unsigned long before = test_calls, pid;
+		long r = cases[i].f(1);
+		unsigned long calls = test_calls - before;
+
+		pid = syscall(SYS_getpid);
+		if (cases[i].pid)
+			CHECK((unsigned long)r == pid, "%s gave %ld", cases[i].name, r);
+		CHECK(calls == (patched ? cases[i].calls : 0), "%s made %lu calls", cases[i].name, calls);
+	}
+	CHECK(f_xor(1) == -EBADF);
+	CHECK(f_jcc(-1) == -1);
+}
+
+static void run_registers(bool patched)
+{
+	struct regs r, want;
+	unsigned long *v = (unsigned long *)&r;
+
+	for (unsigned i = 0; i < sizeof r / sizeof *v; i++)
+		v[i] = 0x1111111111111111ul * (i + 1);
+	r.flags = 0xcd7; /* carry, parity, adjust, zero, sign, direction, overflow */
+	want = r;
+	want.rcx = (unsigned long)f_all_resume;
+	want.red8 = 0x1234567;
+	want.red128 = 0x7654321;
+	want.rsp = 0;
+	f_all(&r);
+	/* r11 holds the flags, as the kernel leaves them there. */
+	CHECK((r.r11 & 0xcd7) == 0xcd7 || patched, "r11 %lx", r.r11);
+	want.r11 = r.r11;
+	CHECK((r.flags & 0xcd5) == 0xcd5, "flags %lx", r.flags);
+	want.flags = r.flags;
+	CHECK(!memcmp(&r, &want, sizeof r));
+	for (unsigned i = 0; i < sizeof r / sizeof *v; i++)
+		if (v[i] != ((unsigned long *)&want)[i])
+			printf("     register %u: %lx, not %lx\n", i, v[i], ((unsigned long *)&want)[i]);
+}
+
+static void *thread(void *arg)
+{
+	return (void *)((long)arg + (getppid() > 0));
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* libc after it was patched. */
+static void run_libc(void)
+{
+	unsigned long before = test_calls;
+	char buf[64] = "";
+	int fds[2], status = -1;
+	pthread_t t;
+	void *ret;
+	pid_t pid;
+	FILE *f;
+
+	CHECK(!pipe(fds) && write(fds[1], "hello", 5) == 5 && read(fds[0], buf, sizeof buf) == 5 && !strcmp(buf, "hello"));
+	pid = fork();
+	if (!pid)
+		_exit(41);
+	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 41);
+	pid = vfork();
+	if (!pid)
+		_exit(42);
+	CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 42);
+	CHECK(!pthread_create(&t, NULL, thread, (void *)41) && !pthread_join(t, &ret) && ret == (void *)42);
+	CHECK(system("exit 43") == 43 << 8);
+	f = fopen("/proc/self/status", "r");
+	CHECK(f && fgets(buf, sizeof buf, f) && !strncmp(buf, "Name:", 5));
+	if (f)
+		fclose(f);
+	signal(SIGUSR1, on_signal);
+	CHECK(!raise(SIGUSR1));
+	CHECK(open("/nonexistent", O_RDONLY) == -1 && errno == ENOENT);
+	CHECK(test_calls - before > 20, "%lu calls", test_calls - before);
+}
+
+static unsigned pairs_left(const char *name)
+{
+	struct vos_rewrite_stats s;
+	unsigned left = 0;
+
+	for (unsigned i = 0; vos_rewrite_stats(i, &s); i++)
+		if (s.lo != s.hi && strstr(s.name, name))
+			left += s.fallback;
+	return left;
+}
+
+static void show_stats(void)
+{
+	struct vos_rewrite_stats s;
+
+	for (unsigned i = 0; vos_rewrite_stats(i, &s); i++) {
+		if (s.lo == s.hi)
+			continue;
+		printf("%s:", s.name);
+		for (unsigned k = 0; k < VOS_PLAN_KINDS; k++)
+			printf(" %u", s.kind[k]);
+		printf(", fallback %u\n", s.fallback);
+	}
+}
+
+/* Code that appears later, as a JIT makes it. */
+static void run_anon(void)
+{
+	static const unsigned char code[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3};
+	unsigned char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long before;
+	unsigned left = vos_rewrite_sites_left();
+	int n;
+
+	for (int i = 0; i < 12; i++)
+		memcpy(p + i * 48, code, sizeof code);
+	n = vos_rewrite_anon(p, 4096);
+	CHECK(n == 0, "%d left", n);
+	CHECK(!mprotect(p, 4096, PROT_READ | PROT_EXEC));
+	before = test_calls;
+	CHECK(((long (*)(void))(void *)p)() == getpid());
+	CHECK(test_calls == before + 2, "%lu calls", test_calls - before);
+	/* The same again, as a JIT does when it has added something. */
+	CHECK(!mprotect(p, 4096, PROT_READ | PROT_WRITE));
+	memcpy(p + 2048, code, sizeof code);
+	n = vos_rewrite_protect(p, 4096, PROT_READ | PROT_EXEC);
+	CHECK(n == 0, "%d left", n);
+	CHECK(!mprotect(p, 4096, PROT_READ | PROT_EXEC));
+	before = test_calls;
+	CHECK(((long (*)(void))(void *)(p + 2048))() == getpid());
+	CHECK(((long (*)(void))(void *)(p + 48))() == getpid());
+	CHECK(test_calls == before + 4, "%lu calls", test_calls - before);
+	/* Code that must stay writable is not patched: the fallback is needed. */
+	CHECK(vos_rewrite_protect(p, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == 1);
+	CHECK(vos_rewrite_sites_left() == left + 1);
+	vos_rewrite_unmapped(p, 4096);
+	munmap(p, 4096);
+	CHECK(vos_rewrite_sites_left() == left);
+}
+
+static void run_places(void)
+{
+	struct vos_rewrite_place at;
+	const unsigned char *p = (const unsigned char *)f_rip;
+	int rel;
+	unsigned long stub;
+
+	CHECK(p[0] == 0xe9);
+	memcpy(&rel, p + 1, 4);
+	stub = (unsigned long)p + 5 + rel;
+	CHECK(vos_rewrite_site_of(stub, &at) && at.where == VOS_REWRITE_BEFORE && at.rip == (unsigned long)p &&
+	      at.site == (unsigned long)p + 6 && at.resume == at.site + 2 && !at.rcx_lost);
+	CHECK(vos_rewrite_site_of(stub + 6, &at) && at.rip == at.site && !at.rcx_lost);
+	CHECK(vos_rewrite_site_of(stub + 13, &at) && at.rip == at.site && at.rcx_lost);
+	CHECK(!vos_rewrite_site_of((unsigned long)p, &at));
+	CHECK(!vos_rewrite_site_of((unsigned long)&stub, &at));
+	f_post(1);
+	CHECK(vos_rewrite_site_of(test_resume, &at) && at.where == VOS_REWRITE_AFTER && at.rip == (unsigned long)f_post + 9 &&
+	      at.site == (unsigned long)f_post + 7, "%lx %lx", at.rip, at.site);
+}
+
+int main(int argc, char **argv)
+{
+	struct vos_rewrite_cfg cfg = {.entry = (void *)test_entry, .own = (void *)main};
+	char *env[] = {NULL, NULL};
+	unsigned long before;
+	int r;
+
+	if (argc != 3)
+		return 2;
+	cfg.planner = argv[1];
+	if (asprintf(&env[0], "VIRTUOS_CACHE=%s", argv[2]) < 0)
+		return 2;
+	cfg.envp = env;
+	run_cases(false);
+	run_registers(false);
+	r = vos_rewrite_init(&cfg);
+	CHECK(r == 0, "%d", r);
+	CHECK(vos_rewrite_sites_left() == 0, "%u", vos_rewrite_sites_left());
+	show_stats();
+	run_cases(true);
+	run_registers(true);
+	run_libc();
+	run_anon();
+	run_places();
+	CHECK(pairs_left("libc.so") == 0);
+	/* dlopen maps code of its own accord here, where nobody hooks mmap; what matters is that it still works. */
+	before = test_calls;
+	CHECK(dlopen("libm.so.6", RTLD_NOW));
+	CHECK(test_calls > before);
+	printf("%lu calls by way of stubs, %d failures\n", test_calls, failures);
+	return failures ? 1 : 0;
+}
