@@ -25,7 +25,7 @@ extern volatile unsigned long test_calls, test_resume;
 
 typedef long fn(long);
 fn f_mov, f_pre, f_rip, f_rip_imm, f_jcc, f_pad, f_post, f_post_jump, f_post_ret, f_two, f_loop, f_end, f_xor, f_straddle;
-extern const char f_all_resume[];
+void f_all_resume(void);
 
 struct regs {
 	unsigned long rbx, rbp, r12, r13, r14, r15, rsi, rdx, r8, r9, r10, rdi, rcx, r11, red8, red128, rsp, flags;
@@ -35,7 +35,7 @@ long f_all(struct regs *r);
 static int failures;
 
 #define CHECK(what, ...) do { if (!(what)) { failures++; printf("FAIL %s:%d: %s: ", __FILE__, __LINE__, #what); \
-	printf("" __VA_ARGS__); putchar('\n'); } } while (0)
+	printf(" " __VA_ARGS__); putchar('\n'); } } while (0)
 
 static const struct {
 	const char *name;

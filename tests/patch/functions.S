@@ -16,6 +16,14 @@
 	.size \name, . - \name
 	.endm
 
+	.macro FUNC_HLT name
+	.fill 160, 1, 0xf4 /* no padding within reach */
+	.globl \name
+	.type \name, @function
+\name:
+	.cfi_startproc
+	.endm
+
 	/* mov $nr,%eax; syscall */
 FUNC f_mov
 	mov $39, %eax
@@ -72,39 +80,6 @@ FUNC f_pad
 	ret
 END f_pad
 
-	/* the syscall is a jump target and there is no padding: following instructions move */
-FUNC f_post
-	mov $39, %eax
-	jmp 1f
-1:	syscall
-	mov %rax, %rdx
-	mov %rdx, %rax
-	ret
-	.byte 0x0f, 0x0b /* keeps padding away */
-END f_post
-
-	/* following: the stub's tail jumps conditionally, rip-relatively, and back */
-FUNC f_post_jump
-	mov $39, %eax
-	jmp 1f
-1:	syscall
-	test %rax, %rax
-	js 2f
-	mov %rax, last(%rip)
-	ret
-2:	ud2
-END f_post_jump
-
-	/* following: ends in ret */
-FUNC f_post_ret
-	mov $39, %eax
-	jmp 1f
-1:	syscall
-	mov %eax, %eax
-	ret
-	ud2
-END f_post_ret
-
 	/* two calls, one behind the other */
 FUNC f_two
 	mov $39, %eax
@@ -144,9 +119,9 @@ END f_xor
 
 	/* the patch lies on two pages: the syscall's own two bytes too */
 	.p2align 12
-	.zero 4096 - 16 - 1
+	.zero 4096 - 16
 FUNC f_straddle
-	.zero 16 - 5, 0x90
+	.fill 16 - 6, 1, 0x90
 	mov $39, %eax
 	syscall
 	ret
@@ -181,6 +156,7 @@ FUNC f_all
 	mov $39, %eax
 	syscall
 	.globl f_all_resume
+	.type f_all_resume, @function
 f_all_resume:
 	mov %rdi, last(%rip)
 	mov 0(%rsp), %rdi
@@ -203,11 +179,12 @@ f_all_resume:
 	mov %rsi, 112(%rdi)
 	mov -128(%rsp), %rsi
 	mov %rsi, 120(%rdi)
+	pushfq
+	pop 136(%rdi)
 	mov saved(%rip), %rsi
 	sub %rsp, %rsi
 	mov %rsi, 128(%rdi)
-	pushfq
-	pop 136(%rdi)
+	cld
 	add $8, %rsp
 	pop %r15
 	pop %r14
@@ -217,6 +194,40 @@ f_all_resume:
 	pop %rbx
 	ret
 END f_all
+
+	/* the syscall is a jump target and there is no padding: following instructions move */
+FUNC_HLT f_post
+	mov $39, %eax
+	jmp 1f
+1:	syscall
+	mov %rax, %rdx
+	mov %rdx, %rax
+	ret
+END f_post
+
+	/* following: the stub's tail jumps conditionally, rip-relatively, and back */
+FUNC_HLT f_post_jump
+	mov $39, %eax
+	jmp 1f
+1:	syscall
+	test %rax, %rax
+	js 2f
+	mov %rax, last(%rip)
+	ret
+2:	ud2
+END f_post_jump
+
+	/* following: ends in ret */
+FUNC_HLT f_post_ret
+	mov $39, %eax
+	jmp 1f
+1:	syscall
+	mov %eax, %eax
+	ret
+	ud2
+END f_post_ret
+
+	.fill 160, 1, 0xf4
 
 	.section .rodata
 	.p2align 2

@@ -141,9 +141,7 @@ static void remember_pairs(const struct vos_plan_head *h, uint64_t lo, uint64_t 
 static uint32_t patch_raw(uint64_t lo, uint64_t hi, int prot, const char *name)
 {
 	struct vos_plan_want want = {0};
-	struct vos_maps maps;
 	struct vos_object *o;
-	uint32_t left;
 
 	recheck(lo, hi);
 	forget(lo, hi, true);
@@ -156,20 +154,13 @@ static uint32_t patch_raw(uint64_t lo, uint64_t hi, int prot, const char *name)
 		remember_pairs(want.plan, lo, hi);
 	else
 		vos_plan_release(&want);
-	if (vos_maps_read(&maps)) {
-		vos_plan_release(&want);
-		return suspect(lo, hi, name, vos_pairs_count(lo, hi));
-	}
 	o = vos_object_begin(lo, hi, name);
 	if (o) {
 		o->want = want;
-		left = vos_object_patch(o, &maps, prot, -1, 0);
-	} else {
-		vos_plan_release(&want);
-		left = suspect(lo, hi, name, vos_pairs_count(lo, hi));
+		return vos_object_patch(o, prot, -1, 0);
 	}
-	vos_maps_free(&maps);
-	return left;
+	vos_plan_release(&want);
+	return suspect(lo, hi, name, vos_pairs_count(lo, hi));
 }
 
 /* ---- files ---- */
@@ -196,10 +187,9 @@ static void open_file(struct file_map *f)
 	f->want.path = f->m.path;
 }
 
-static uint32_t patch_file(struct file_map *f, struct vos_maps *maps)
+static uint32_t patch_file(struct file_map *f)
 {
 	struct vos_object *o = f->fd >= 0 ? vos_object_begin(f->m.lo, f->m.hi, f->m.path) : NULL;
-	uint32_t left;
 
 	if (!o) {
 		vos_plan_release(&f->want);
@@ -207,12 +197,11 @@ static uint32_t patch_file(struct file_map *f, struct vos_maps *maps)
 	}
 	o->want = f->want;
 	o->want.path = NULL;
-	left = vos_object_patch(o, maps, f->m.prot, f->fd, f->m.off);
-	return left;
+	return vos_object_patch(o, f->m.prot, f->fd, f->m.off);
 }
 
 /* Patches n mappings of files; the planner is asked once for all of them. */
-static uint32_t patch_files(struct vos_maps *maps, const struct vos_map *list, uint32_t n)
+static uint32_t patch_files(const struct vos_map *list, uint32_t n)
 {
 	struct file_map *f = vos_alloc((n + 1) * sizeof *f);
 	struct vos_plan_want *want = vos_alloc((n + 1) * sizeof *want);
@@ -236,7 +225,7 @@ static uint32_t patch_files(struct vos_maps *maps, const struct vos_map *list, u
 		if (f[i].fd >= 0)
 			f[i].want = want[known++];
 	for (uint32_t i = 0; i < n; i++) {
-		left += patch_file(&f[i], maps);
+		left += patch_file(&f[i]);
 		if (f[i].fd >= 0)
 			vos_raw1(SYS_close, f[i].fd);
 	}
@@ -297,7 +286,7 @@ static int walk(struct vos_maps *maps)
 			list[files++] = list[i];
 			list[i] = m;
 		}
-	patch_files(maps, list, files);
+	patch_files(list, files);
 	for (uint32_t i = files; i < n; i++)
 		patch_raw(list[i].lo, list[i].hi, list[i].prot, list[i].path);
 	vos_free(list);
@@ -337,10 +326,8 @@ int vos_rewrite_init(const struct vos_rewrite_cfg *cfg)
 static uint32_t patch_mapping(uint64_t lo, uint64_t hi, int fd, uint64_t off)
 {
 	struct file_map f = {.fd = fd};
-	struct vos_maps maps;
 	struct stat sb;
 	char path[64], name[256];
-	uint32_t left;
 	long n;
 
 	forget(lo, hi, false);
@@ -356,14 +343,8 @@ static uint32_t patch_mapping(uint64_t lo, uint64_t hi, int fd, uint64_t off)
 		return patch_raw(lo, hi, PROT_READ, name);
 	f.want.path = path;
 	vos_plan_load(&f.want, 1);
-	if (vos_maps_read(&maps)) {
-		vos_plan_release(&f.want);
-		return suspect(lo, hi, name, 1);
-	}
 	f.m = (struct vos_map){.lo = lo, .hi = hi, .off = off, .prot = PROT_READ, .path = name};
-	left = patch_file(&f, &maps);
-	vos_maps_free(&maps);
-	return left;
+	return patch_file(&f);
 }
 
 int vos_rewrite_mapped(void *addr, size_t len, int fd, uint64_t off)
@@ -397,7 +378,7 @@ int vos_rewrite_anon(void *addr, size_t len)
 }
 
 /* One mapping that is about to get prot, clipped to the range asked for. */
-static uint32_t protect_one(struct vos_maps *maps, struct vos_map *m, int prot)
+static uint32_t protect_one(struct vos_map *m, int prot)
 {
 	if (m->shared || prot & PROT_WRITE || !(prot & PROT_READ) || !(m->prot & PROT_READ)) {
 		forget(m->lo, m->hi, true);
@@ -409,7 +390,7 @@ static uint32_t protect_one(struct vos_maps *maps, struct vos_map *m, int prot)
 		return patch_raw(m->lo, m->hi, m->prot, m->path);
 	recheck(m->lo, m->hi);
 	forget(m->lo, m->hi, true);
-	return overlaps_live(m->lo, m->hi) ? 0 : patch_files(maps, m, 1);
+	return overlaps_live(m->lo, m->hi) ? 0 : patch_files(m, 1);
 }
 
 int vos_rewrite_protect(void *addr, size_t len, int prot)
@@ -442,7 +423,7 @@ int vos_rewrite_protect(void *addr, size_t len, int prot)
 			m.lo = lo;
 		}
 		m.hi = hi < m.hi ? hi : m.hi;
-		left += protect_one(&maps, &m, prot);
+		left += protect_one(&m, prot);
 	}
 	vos_objects_count();
 	vos_unlock(&st->lock);

@@ -33,7 +33,7 @@ bool vos_maps_next(struct vos_maps *m, size_t *pos, struct vos_map *ret);
  * Maps size bytes readable and writable so that each byte is within a rel32 of each byte of [lo, hi).  NULL when there is
  * no room.
  */
-void *vos_maps_near(struct vos_maps *m, uint64_t lo, uint64_t hi, size_t size);
+void *vos_maps_near(uint64_t lo, uint64_t hi, size_t size);
 
 /* ---- load.c ---- */
 
@@ -99,7 +99,7 @@ struct vos_object *vos_object_begin(uint64_t lo, uint64_t hi, const char *name);
  * gets back; fd, off: its file, or -1.  Returns how many sites are left.  The object is live afterwards, unless it has no
  * site at all.
  */
-uint32_t vos_object_patch(struct vos_object *o, struct vos_maps *maps, int prot, int fd, uint64_t off);
+uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off);
 
 /* Makes an object live of which only is known that n sites may be in it.  Returns n. */
 uint32_t vos_object_suspect(struct vos_object *o, uint32_t n);

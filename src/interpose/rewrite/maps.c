@@ -11,6 +11,8 @@
 /* A rel32 reaches 2 GiB; less what lies inside stub and object. */
 #define REACH      ((2ull << 30) - (1u << 20))
 #define LOWEST     (64ull << 10) /* the default vm.mmap_min_addr */
+#define TOP        (1ull << 47)  /* behind what a process can map without asking for more */
+#define PROGRAMS   (0x7000ull << 32) /* below this, programs and their heaps; above, libraries and stacks */
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -138,46 +140,70 @@ static uint64_t place(uint64_t lo, uint64_t hi, bool lo_grows, bool hi_grows, ui
 	return lo_grows && hi <= olo ? hi - size : at;
 }
 
-void *vos_maps_near(struct vos_maps *m, uint64_t lo, uint64_t hi, size_t size)
+/* Maps at exactly this address, or not at all. */
+static long map_at(uint64_t at, size_t size)
 {
-	uint64_t tried = 0; /* distance of the last try: the next is farther */
+	long r = vos_raw6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-	for (unsigned attempt = 0; attempt < 64; attempt++) {
-		uint64_t best = 0, best_far = ~0ull, prev = 0;
-		bool grows = false, more = true;
-		size_t pos = 0;
-		struct vos_map x;
-		long r;
+	if (vos_is_err(r) || r == (long)at)
+		return r;
+	vos_raw2(SYS_munmap, r, (long)size); /* a kernel that does not know the flag */
+	return -EEXIST;
+}
 
-		while (more) {
-			uint64_t at, far;
+/* The gap nearest to [lo, hi) that is farther than *tried. */
+static uint64_t find_gap(struct vos_maps *m, uint64_t lo, uint64_t hi, size_t size, uint64_t *tried)
+{
+	uint64_t best = 0, best_far = ~0ull, prev = 0;
+	bool grows = false, more = true;
+	size_t pos = 0;
+	struct vos_map x;
 
-			more = vos_maps_next(m, &pos, &x);
-			if (!more)
-				x = (struct vos_map){.lo = 1ull << 47, .hi = 1ull << 47, .path = "[stack]"};
-			if (x.lo >= 1ull << 47)
-				x.lo = 1ull << 47;
-			at = x.lo > prev ? place(prev, x.lo, grows, !strcmp(x.path, "[stack]"), lo, hi, size) : 0;
-			far = at > lo ? at - lo : lo - at;
-			if (at && far > tried && far < best_far) {
-				best = at;
-				best_far = far;
-			}
-			prev = x.hi;
-			/* The program break is behind the program's own mappings, or [heap] shows where it went. */
-			grows = !strcmp(x.path, "[heap]") || x.hi < 1ull << 46;
+	while (more) {
+		uint64_t at, far;
+
+		more = vos_maps_next(m, &pos, &x);
+		if (!more)
+			x = (struct vos_map){.lo = TOP, .hi = TOP, .path = "[stack]"};
+		if (x.lo > TOP)
+			x.lo = TOP;
+		at = x.lo > prev ? place(prev, x.lo, grows, !strcmp(x.path, "[stack]"), lo, hi, size) : 0;
+		far = at > lo ? at - lo : lo - at;
+		if (at && far > *tried && far < best_far) {
+			best = at;
+			best_far = far;
 		}
-		if (!best)
-			return NULL;
-		r = vos_raw6(SYS_mmap, (long)best, (long)size, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-		if (r == (long)best)
-			return (void *)best;
-		if (!vos_is_err(r)) /* a kernel that does not know the flag */
-			vos_raw2(SYS_munmap, r, (long)size);
-		else if (r != -EEXIST && r != -EPERM && r != -EINVAL)
-			return NULL;
-		tried = best_far;
+		prev = x.hi;
+		/* The program break is behind the program's own mappings, or [heap] shows where it went. */
+		grows = !strcmp(x.path, "[heap]") || x.hi < PROGRAMS;
 	}
-	return NULL;
+	*tried = best_far;
+	return best;
+}
+
+void *vos_maps_near(uint64_t lo, uint64_t hi, size_t size)
+{
+	static uint64_t last; /* the last area's start: there is often room below it.  Under the room's lock */
+	uint64_t tried = 0, at = last - size;
+	struct vos_maps m;
+	long r = -EEXIST;
+
+	if (last > LOWEST + size && at + REACH >= hi && at <= lo + REACH && last < PROGRAMS * 2 && at >= PROGRAMS)
+		r = map_at(at, size);
+	if (vos_is_err(r) && !vos_maps_read(&m)) {
+		for (unsigned i = 0; i < 64 && vos_is_err(r); i++) {
+			at = find_gap(&m, lo, hi, size, &tried);
+			if (!at)
+				break;
+			r = map_at(at, size);
+			if (r == -ENOMEM)
+				break;
+		}
+		vos_maps_free(&m);
+	}
+	if (vos_is_err(r))
+		return NULL;
+	last = at;
+	return (void *)at;
 }

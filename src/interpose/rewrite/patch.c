@@ -117,7 +117,7 @@ static bool bind_stub(const struct vos_object *o, const struct vos_plan_site *s,
 /*
  * Fills the stub area: after this each site with stub_at is ready to be patched.  0 or a negative errno, nothing is left behind.
  */
-static int build_stubs(struct vos_object *o, struct vos_maps *maps)
+static int build_stubs(struct vos_object *o)
 {
 	const struct vos_plan_head *h = o->want.plan;
 	const struct vos_plan_site *s = vos_plan_sites(h);
@@ -137,7 +137,7 @@ static int build_stubs(struct vos_object *o, struct vos_maps *maps)
 	if (o->hi > span_hi)
 		span_hi = o->hi;
 	o->stub_at = vos_alloc(h->nsites * sizeof *o->stub_at);
-	area = o->stub_at ? vos_maps_near(maps, span_lo, span_hi, size) : NULL;
+	area = o->stub_at ? vos_maps_near(span_lo, span_hi, size) : NULL;
 	if (!area) {
 		free_stubs(o);
 		return -ENOMEM;
@@ -317,7 +317,7 @@ static bool find_bias(struct vos_object *o, uint64_t off)
 	return false;
 }
 
-uint32_t vos_object_patch(struct vos_object *o, struct vos_maps *maps, int prot, int fd, uint64_t off)
+uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
 {
 	const struct vos_plan_head *h = o->want.plan;
 	const struct vos_plan_site *s;
@@ -333,7 +333,7 @@ uint32_t vos_object_patch(struct vos_object *o, struct vos_maps *maps, int prot,
 		return vos_object_suspect(o, n);
 	}
 	s = vos_plan_sites(h);
-	r = build_stubs(o, maps);
+	r = build_stubs(o);
 	if (!r && o->stub_at)
 		r = write_object(o, prot, fd, off);
 	if (r) {
@@ -343,12 +343,13 @@ uint32_t vos_object_patch(struct vos_object *o, struct vos_maps *maps, int prot,
 	for (uint32_t i = 0; i < h->nsites; i++) {
 		bool patched = o->stub_at && o->stub_at[i];
 
-		if (!in_object(o, s[i].vaddr, 2))
+		/* Raw code is planned again as it grows: what another object has patched looks like a stray site. */
+		if (!in_object(o, s[i].vaddr, 2) || (!patched && vos_object_covers(s[i].vaddr + o->bias)))
 			continue;
 		sites++;
 		if (!is_patchable(&s[i]) || patched)
 			o->kind[s[i].kind]++;
-		else if (same(o, s[i].vaddr, (const uint8_t *)"\x0f\x05", 2) && !vos_object_covers(s[i].vaddr + o->bias))
+		else if (same(o, s[i].vaddr, (const uint8_t *)"\x0f\x05", 2))
 			o->left++;
 	}
 	o->left += o->kind[VOS_PLAN_REFUSED];

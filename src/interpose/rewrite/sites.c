@@ -287,19 +287,26 @@ static void find_calls(struct analyser *a)
 
 enum verdict { SAYS_NOTHING, SAYS_SITE, SAYS_NO };
 
-/* What a sweep from start makes of the hit. */
-static enum verdict sweep(struct analyser *a, uint64_t start, uint64_t hit)
+/*
+ * What a sweep from start makes of the hit.  *ret_cuts: where it saw instructions begin in the 32 bytes before, which is what
+ * a patch would touch.
+ */
+static enum verdict sweep(struct analyser *a, uint64_t start, uint64_t hit, uint32_t *ret_cuts)
 {
 	uint64_t at = start, left;
 	const uint8_t *p = vos_elf_at(a->e, start, 1, &left);
 	struct vos_insn x;
 
+	*ret_cuts = 0;
 	if (!p)
 		return SAYS_NOTHING;
 	while (at < hit) {
+		if (hit - at <= 32)
+			*ret_cuts |= 1u << (hit - at - 1);
 		vos_disasm_one(a->d, p + (at - start), left - (at - start), at, 0, &x);
 		a->decoded++;
-		if (x.kind == VOS_I_BAD)
+		/* Nobody adds al to (rax) at its full length: these are zeros. */
+		if (x.kind == VOS_I_BAD || (p[at - start] == 0 && x.len == 2 && p[at - start + 1] == 0))
 			return SAYS_NOTHING;
 		at += x.len;
 		if (at > hit)
@@ -314,51 +321,91 @@ static enum verdict sweep(struct analyser *a, uint64_t start, uint64_t hit)
  */
 static bool looks_like_data(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
 {
+	uint32_t cuts;
+
 	if (hit - lo < 544 || hi - hit < 256)
 		return false;
 	for (uint64_t s = hit - 544; s < hit - 512; s++)
-		if (sweep(a, s, hit) != SAYS_NOTHING)
+		if (sweep(a, s, hit, &cuts) != SAYS_NOTHING)
 			return false;
-	return sweep(a, hit, hit + 256) == SAYS_NOTHING;
+	return sweep(a, hit, hit + 256, &cuts) == SAYS_NOTHING;
 }
 
 /*
- * Code of which nothing is known.  Where calls lead, functions begin: the nearest two must agree.  Without them, sweeps
- * from all starts in a range before the hit must.
+ * The nearest place before the hit where code begins behind fill: an aligned byte behind a dozen zeros (more than an
+ * instruction ends in), or behind int3s.  0: none near.
+ */
+static uint64_t behind_fill(const struct analyser *a, uint64_t hit, uint64_t lo)
+{
+	uint64_t from = hit - lo > 16384 ? hit - 16384 : lo;
+	const uint8_t *p = vos_elf_at(a->e, from, hit - from, NULL);
+
+	for (uint64_t at = hit & ~7ull; p && at >= from + 12; at -= 8) {
+		const uint8_t *c = p + (at - from);
+		bool fill = c[-1] == 0xcc && c[-2] == 0xcc && c[0] != 0xcc;
+
+		if (!fill && c[0]) {
+			fill = true;
+			for (unsigned i = 1; i <= 12; i++)
+				fill = fill && !c[-(int)i];
+		}
+		if (fill)
+			return at;
+	}
+	return 0;
+}
+
+/*
+ * Code of which nothing is known.  Where calls lead, functions begin, and so they do behind fill: the nearest two calls must agree (one,
+ * if it leads to an aligned address), or what is behind the fill is asked.  Without either, sweeps from all starts in a range before the hit must agree, also on what
+ * stands before the hit.
  */
 static void judge_unbounded(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
 {
-	uint64_t from = hit - lo > 160 ? hit - 160 : lo, to = hit - from > 96 ? hit - 96 : from, start = 0;
+	uint64_t from = hit - lo > 160 ? hit - 160 : lo, to = hit - from > 96 ? hit - 96 : from, start = 0, fill;
 	unsigned says[3] = {0};
-	bool bounded = false;
+	uint32_t cuts, common = 0;
+	bool bounded = false, differ = false;
 	struct func *f;
 	size_t i;
 
 	find_calls(a);
+	fill = behind_fill(a, hit, lo);
 	for (i = a->calls.n; i > 0 && a->calls.v[i - 1] > hit; i--)
 		if (a->calls.v[i - 1] < hi)
 			hi = a->calls.v[i - 1];
-	for (; i > 0 && says[1] + says[2] < 2 && a->calls.v[i - 1] >= lo && hit - a->calls.v[i - 1] < 16384; i--) {
-		says[sweep(a, a->calls.v[i - 1], hit)]++;
+	for (; i > 0 && says[1] + says[2] < 2 && a->calls.v[i - 1] >= lo && a->calls.v[i - 1] > fill &&
+	       hit - a->calls.v[i - 1] < 16384; i--) {
+		/* An aligned one is no accident: it needs no second. */
+		says[sweep(a, a->calls.v[i - 1], hit, &cuts)] += a->calls.v[i - 1] % 16 ? 1 : 2;
 		start = start ? start : a->calls.v[i - 1];
 	}
-	if (says[1] + says[2] < 2) {
+	if (fill && says[1] + says[2] < 2) {
+		says[sweep(a, fill, hit, &cuts)]++;
+		start = start ? start : fill;
+		bounded = says[1] + says[2] > 0;
+	}
+	if (!bounded && says[1] + says[2] < 2) {
 		start = 0;
 		for (uint64_t s = from; s <= to; s++) {
-			enum verdict v = sweep(a, s, hit);
+			enum verdict v = sweep(a, s, hit, &cuts);
 
 			says[v]++;
-			if (v == SAYS_SITE && !start)
+			if (v != SAYS_SITE)
+				continue;
+			differ = differ || (start && cuts != common);
+			common = cuts;
+			if (!start)
 				start = s;
 		}
 	} else {
 		bounded = true;
 	}
-	if ((!says[SAYS_SITE] && says[SAYS_NO]) || looks_like_data(a, hit, lo, hi)) {
+	if ((!says[SAYS_SITE] && says[SAYS_NO]) || (!bounded && looks_like_data(a, hit, lo, hi))) {
 		a->not_sites++;
 		return;
 	}
-	if (says[SAYS_NO] || !says[SAYS_SITE]) {
+	if (says[SAYS_NO] || !says[SAYS_SITE] || differ) {
 		add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
 		return;
 	}
