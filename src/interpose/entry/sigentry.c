@@ -220,6 +220,7 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 			if (fault)
 				crash(sig, info, uc);
 			note(t, info, uc);
+			vos_remote_kick(c);
 			if (at == VOS_AT_WINDOW)
 				uc->rip = (uint64_t)(uintptr_t)vos_window_out;
 			return nothing;

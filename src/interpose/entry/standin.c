@@ -17,7 +17,16 @@ WEAK struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err)
 WEAK struct vos_lane_client *vos_remote_lane_try(struct vos_domain *d, int *ret_err) { return vos_remote_lane(d, ret_err); }
 WEAK struct vos_domain *vos_lane_domain(const struct vos_lane_client *l) { (void)l; return NULL; }
 WEAK void vos_remote_cancel(struct vos_pending *p) { (void)p; }
-WEAK uint32_t vos_path_domains(const struct vos_proc *p) { (void)p; return 0; }
-WEAK _Atomic uint32_t vos_mapping_count;
-WEAK void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], long r) { (void)o, (void)nr, (void)arg, (void)r; }
-WEAK void vos_mapping_flush(struct vos_ofd *o) { (void)o; }
+
+WEAK int vos_remote_start(struct vos_proc *p, int fd, const char *supervisor, const char *dir, char *const *envp) { (void)p, (void)fd, (void)supervisor, (void)dir, (void)envp; return -ENOSYS; }
+WEAK int vos_remote_fork_prepare(struct vos_proc *p, uint32_t mask, struct vos_fork_conns *f) { (void)p, (void)mask, (void)f; return 0; }
+WEAK void vos_remote_fork_parent(struct vos_proc *p, struct vos_fork_conns *f) { (void)p, (void)f; }
+WEAK void vos_remote_fork_child(struct vos_proc *p, struct vos_fork_conns *f) { (void)p, (void)f; }
+WEAK int vos_remote_vfork(struct vos_proc *child, struct vos_proc *parent) { (void)child, (void)parent; return 0; }
+WEAK void vos_remote_vfork_done(struct vos_proc *child) { (void)child; }
+WEAK void vos_remote_carrier_gone(struct vos_carrier *c) { (void)c; }
+WEAK int vos_remote_recred(struct vos_proc *p) { (void)p; return 0; }
+WEAK int vos_remote_exec_prepare(struct vos_proc *p, uint32_t mask, struct vos_exec_conns *x) { (void)p, (void)mask, (void)x; return 0; }
+WEAK void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x) { (void)p, (void)x; }
+WEAK int vos_remote_exec_adopt(struct vos_proc *p, const struct vos_conn_saved *saved, uint32_t n) { (void)p, (void)saved, (void)n; return 0; }
+WEAK void vos_remote_kick(struct vos_carrier *c) { (void)c; }
