@@ -19,7 +19,7 @@
 
 #define SEND_MS 5000
 /* More than the runtime asks for. */
-#define REGION_BYTES (1024u << 20)
+#define REGION_BYTES (64u << 20)
 
 /*
  * Moves fd to a high number, out of the way of programs that expect low ones, open across exec.  -1 and errno.
