@@ -4,6 +4,7 @@
 #include "../dispatch/fdmap.h"
 #include "../dispatch/path.h"
 #include "../dispatch/table.h"
+#include "../rewrite/apply.h"
 #include "../rt/rt.h"
 #include "bringup.h"
 #include "carrier.h"
@@ -194,6 +195,12 @@ void vos_start_domains(struct vos_start *s)
 
 void vos_start_code(struct vos_start *s)
 {
-	(void)s;
-	vos_sud_want("no patches yet");
+	extern const char vos_entry[] __attribute__((visibility("hidden")));
+	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_code, .envp = s->envp };
+	int err = vos_rewrite_init(&cfg);
+
+	if (err < 0)
+		vos_note("nothing could be patched (error %d)", -err);
+	if (err < 0 || vos_rewrite_sites_left())
+		vos_sud_want("code that no plan covers");
 }

@@ -3,7 +3,37 @@
 #include "../dispatch/fdmap.h"
 #include "../dispatch/mapping.h"
 #include "../dispatch/path.h"
+#include "../rewrite/apply.h"
 #include "room.h"
+
+/* ---- patches ---- */
+
+static int patches_fork_prepare(struct vos_proc *p)
+{
+	(void)p;
+	vos_rewrite_fork_prepare();
+	return 0;
+}
+
+static void patches_fork_parent(struct vos_proc *p, long result)
+{
+	(void)p;
+	(void)result;
+	vos_rewrite_fork_done(false);
+}
+
+static void patches_fork_child(struct vos_proc *p)
+{
+	(void)p;
+	vos_rewrite_fork_done(true);
+}
+
+static const struct vos_room patches = {
+	.name = "patches",
+	.fork_prepare = patches_fork_prepare,
+	.fork_parent = patches_fork_parent,
+	.fork_child = patches_fork_child,
+};
 
 extern const struct vos_room vos_net_room;           /* calls/net_room.c */
 
@@ -134,8 +164,9 @@ static const struct vos_room mapping = {
 const struct vos_room *const vos_rooms[] = {
 	&remote,
 	&vos_net_room,
-	&fdmap, /* counts the references anew in a child: those that follow add theirs */
 	&path,
 	&mapping,
+	&patches,
+	&fdmap, /* last, so first after a fork: it counts references anew in the child, and the others add theirs */
 	NULL,
 };

@@ -30,3 +30,7 @@ WEAK int vos_remote_exec_prepare(struct vos_proc *p, uint32_t mask, struct vos_e
 WEAK void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x) { (void)p, (void)x; }
 WEAK int vos_remote_exec_adopt(struct vos_proc *p, const struct vos_conn_saved *saved, uint32_t n) { (void)p, (void)saved, (void)n; return 0; }
 WEAK void vos_remote_kick(struct vos_carrier *c) { (void)c; }
+WEAK void vos_mapping_moved(uint64_t from, uint64_t fl, uint64_t to, uint64_t tl) { (void)from, (void)fl, (void)to, (void)tl; }
+WEAK int vos_mapping_may_protect(uint64_t addr, uint64_t len, int prot) { (void)addr, (void)len, (void)prot; return 0; }
+WEAK int vos_mapping_msync(uint64_t addr, uint64_t len, int flags, long *ret) { (void)addr, (void)len, (void)flags, (void)ret; return 0; }
+WEAK int vos_mapping_madvise(uint64_t addr, uint64_t len, int advice, long *ret) { (void)addr, (void)len, (void)advice, (void)ret; return 0; }
