@@ -90,7 +90,9 @@ static enum target look_elf(struct exec *x, int fd, const char *head, size_t n)
 	Elf64_Phdr ph[16];
 	unsigned count;
 
-	if (n < sizeof *e || e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_machine != EM_X86_64) {
+	if (n < sizeof *e || (e->e_ident[EI_CLASS] != ELFCLASS64 && e->e_ident[EI_CLASS] != ELFCLASS32) || e->e_version != EV_CURRENT)
+		return DYNAMIC; /* no program at all: the kernel will say so */
+	if (e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_machine != EM_X86_64) {
 		x->why_alone = "it is not an x86-64 program";
 		return ALONE;
 	}

@@ -317,7 +317,8 @@ void vos_sig_deliver(struct vos_frame *f, long nr)
 
 	if (s->queued == 0)
 		return;
-	/* All is masked in the kernel: they stay pending until the sigreturn below. */
+	/* All is masked in the kernel, now also what is ours: they stay pending until the sigreturn below. */
+	vos_sig_block_all();
 	for (uint32_t i = 0; i < s->queued; i++)
 		send_again(c, s->queue[i].si_signo, &s->queue[i]);
 	s->queued = 0;
