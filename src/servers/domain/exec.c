@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of what runs each call, the generic ways, and the operations that are no system calls. */
+#define VOS_CALLS_TABLE
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+#include "servers/domain/exec.h"
+#include "transport/message.h"
+
+/* Bounded and without a path: as it stands. */
+static long direct(struct vos_proxy *p, struct vos_op *op)
+{
+	(void)p;
+	return vos_raw6(op->nr, op->a[0], op->a[1], op->a[2], op->a[3], op->a[4], op->a[5]);
+}
+
+static long plain(struct vos_proxy *p, struct vos_op *op, long res)
+{
+	(void)p;
+	(void)op;
+	return res;
+}
+
+static long on_worker(struct vos_proxy *p, struct vos_op *op)
+{
+	op->resume = plain;
+	return vos_wait_worker(p, op, op->nr, op->a);
+}
+
+#define FN_X_NONE(n)   NULL
+#define FN_X_DIRECT(n) direct
+#define FN_X_WORKER(n) on_worker
+#define FN_X_READ(n)   vos_exec_##n
+#define FN_X_WRITE(n)  vos_exec_##n
+#define FN_X_PATH(n)   vos_exec_##n
+#define FN_X_OWN(n)    vos_exec_##n
+
+static vos_exec_fn *const table[VOS_NR_END] = {
+#define VOS_SYSCALL(n, r, s, b, x, a, t, o) [__NR_##n] = FN_##x(n),
+#include <virtuos/syscalls.def>
+#undef VOS_SYSCALL
+};
+
+long vos_exec(struct vos_proxy *p, struct vos_op *op)
+{
+	vos_exec_fn *fn = table[op->nr];
+
+	return fn ? fn(p, op) : -ENOSYS;
+}
+
+/* ---- asking the engine ---- */
+
+long vos_wait_poll(struct vos_proxy *p, struct vos_op *op, int fd, uint32_t events)
+{
+	int r = p->engine->poll(p, op, fd, events);
+
+	return r ? r : VOS_PENDING;
+}
+
+long vos_wait_call(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6])
+{
+	int r;
+
+	if (op->fd >= 0)
+		vos_rfd_hold(p, op);
+	r = p->engine->call(p, op, nr, a);
+	return r ? r : VOS_PENDING;
+}
+
+long vos_wait_worker(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6])
+{
+	int r;
+
+	if (!op->resume)
+		op->resume = plain;
+	r = vos_worker_call(p, op, nr, a);
+	return r ? r : VOS_PENDING;
+}
+
+/* ---- operations beside the system calls ---- */
+
+static long op_path(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
+{
+	int32_t fd = (int32_t)req->arg[0];
+	unsigned char *out = vos_validate_range(p, op->lane, req->arg[1], req->arg[2]);
+	long n;
+
+	if (fd == VOS_AT_CWD)
+		fd = p->cwd_fd;
+	else if (fd == VOS_AT_ROOT)
+		fd = p->root_fd;
+	else if (!vos_rfd(p, fd))
+		return -EBADF;
+	if (fd < 0)
+		return -EBADF;
+	if (!out)
+		return -EFAULT;
+	n = vos_path_name(p, fd, p->path[0], sizeof p->path[0]);
+	if (n < 0)
+		return n;
+	/* The NUL too, so that the client has a string. */
+	if ((uint64_t)n >= req->arg[2])
+		return -ERANGE;
+	memcpy(out, p->path[0], (size_t)n + 1);
+	return n;
+}
+
+static long ask_broker(struct vos_proxy *p, struct vos_op *op, uint32_t type, const uint8_t *token, int fd)
+{
+	struct vos_msg m;
+	int r;
+
+	vos_msg_init(&m, type);
+	m.proxy = p->id;
+	if (token)
+		memcpy(m.token, token, sizeof m.token);
+	r = vos_msg_send(p->channel, &m, &fd, fd >= 0, vos_msg_deadline(1000));
+	if (r)
+		return -EIO;
+	/* The broker answers in the order of the questions. */
+	op->wait_mode = VOS_OP_WAIT_BROKER;
+	op->wnext = NULL;
+	if (p->broker_last)
+		p->broker_last->wnext = op;
+	else
+		p->broker_ops = op;
+	p->broker_last = op;
+	return VOS_PENDING;
+}
+
+static long broker_answered(struct vos_proxy *p, struct vos_op *op, long res)
+{
+	int fd = op->tmp_fd;
+
+	op->tmp_fd = -1;
+	if (vos_is_err(res))
+		return res;
+	if (op->nr == VOS_OP_IMPORT)
+		return fd < 0 ? -EIO : vos_rfd_add(p, fd, -1, &op->aux);
+	memcpy(op->iov.iov_base, op->in[0], 16);
+	return 0;
+}
+
+void vos_exec_broker(struct vos_proxy *p, const struct vos_msg *m, int fd)
+{
+	struct vos_op *op = p->broker_ops;
+
+	if (!op) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	p->broker_ops = op->wnext;
+	if (!p->broker_ops)
+		p->broker_last = NULL;
+	op->tmp_fd = fd;
+	memcpy(op->in[0], m->token, 16);
+	vos_serve_resume(p, op, m->status);
+}
+
+static long op_export(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
+{
+	op->iov.iov_base = vos_validate_range(p, op->lane, req->arg[1], 16);
+	if (!vos_rfd(p, (int32_t)req->arg[0]))
+		return -EBADF;
+	if (!op->iov.iov_base)
+		return -EFAULT;
+	op->resume = broker_answered;
+	return ask_broker(p, op, VOS_MSG_EXPORT, NULL, (int32_t)req->arg[0]);
+}
+
+static long op_import(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
+{
+	unsigned char *at = vos_validate_range(p, op->lane, req->arg[0], 16);
+
+	if (!at)
+		return -EFAULT;
+	memcpy(op->in[0], at, 16);
+	op->resume = broker_answered;
+	return ask_broker(p, op, VOS_MSG_IMPORT, op->in[0], -1);
+}
+
+long vos_exec_own(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
+{
+	int32_t fd = (int32_t)req->arg[0];
+
+	if (req->spare || (req->flags & ~VOS_REQ_NOWAIT))
+		return -EINVAL;
+	switch (req->op) {
+	case VOS_OP_NULL:
+		return 0;
+	case VOS_OP_CANCEL:
+		return vos_serve_cancel(p, op->lane, req->arg[0]);
+	case VOS_OP_PATH:
+		return op_path(p, op, req);
+	case VOS_OP_REOPEN:
+		if (!vos_rfd(p, fd))
+			return -EBADF;
+		return vos_exec_open_any(p, op, fd, NULL, (uint32_t)req->arg[1], 0, 0);
+	case VOS_OP_EXPORT:
+		return op_export(p, op, req);
+	case VOS_OP_IMPORT:
+		return op_import(p, op, req);
+	case VOS_OP_RECRED:
+		/* Requests of one lane run in their order, and the change came over the channel before this: see RECRED. */
+		return 0;
+	case VOS_OP_DUP: {
+		struct vos_rfd *r = vos_rfd(p, fd);
+		uint8_t kind, flags;
+		long n;
+
+		if (!r)
+			return -EBADF;
+		kind = r->kind;
+		flags = r->flags;
+		n = vos_raw3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+		if (vos_is_err(n))
+			return n;
+		n = vos_rfd_add(p, (int)n, kind == VOS_RFD_PATH ? O_PATH : 0, &op->aux);
+		if (!vos_is_err(n)) {
+			p->rfd[n].kind = kind;
+			p->rfd[n].flags = flags;
+		}
+		return n;
+	}
+	}
+	return -ENOSYS;
+}

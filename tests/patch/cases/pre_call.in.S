@@ -1,9 +1,0 @@
-/* A call before the syscall cannot move. */
-#include "case.h"
-	WALL
-FUNC f
-	call f
-	syscall
-	hlt
-END f
-	WALL

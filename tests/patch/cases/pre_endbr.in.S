@@ -1,9 +1,0 @@
-/* endbr64 marks its place. */
-#include "case.h"
-	WALL
-FUNC f
-	endbr64
-	syscall
-	hlt
-END f
-	WALL

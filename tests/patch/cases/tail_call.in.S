@@ -1,8 +1,0 @@
-/* jmp *%rax is a tail call here: no table is read. */
-#include "case.h"
-FUNC f
-	mov %r9d, %eax
-	syscall
-	mov (%rdi), %rax
-	jmp *%rax
-END f
