@@ -154,7 +154,7 @@ class Run:
             err.seek(0)
             if code != 0:
                 said = [line for line in err.read().splitlines() if line.strip()]
-                raise Failed(f'{" ".join(argv)}: exit code {code}{": " + said[-1] if said else ""}')
+                raise Failed(f'{" ".join(argv)}: exit code {code}{": " + "; ".join(said[-3:]) if said else ""}')
             return {name: float(value) for name, value in (line.split() for line in out)}
 
     def settle(self, seconds=10):
