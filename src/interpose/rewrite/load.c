@@ -140,8 +140,8 @@ void vos_plan_release(struct vos_plan_want *w)
 /* Maps [off, off+len) of a file privately; NULL when it cannot be. */
 static const void *map_part(int fd, uint64_t off, size_t len)
 {
-	/* Populated and private: nobody can make it change under us, or vanish, once it is checked. */
-	long r = vos_raw6(SYS_mmap, 0, (long)len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, fd, (long)off);
+	/* Plans in the cache are ours, and replaced by rename, never written to: what is checked stays so. */
+	long r = vos_raw6(SYS_mmap, 0, (long)len, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, (long)off);
 
 	return vos_is_err(r) ? NULL : (const void *)r;
 }

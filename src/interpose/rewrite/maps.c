@@ -144,7 +144,7 @@ static uint64_t place(uint64_t lo, uint64_t hi, bool lo_grows, bool hi_grows, ui
 static long map_at(uint64_t at, size_t size)
 {
 	long r = vos_raw6(SYS_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, -1, 0);
 
 	if (vos_is_err(r) || r == (long)at)
 		return r;

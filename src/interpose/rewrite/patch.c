@@ -10,6 +10,9 @@
 
 #include "apply_impl.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #define SLOT        16u /* vos_entry's address, at the start of each stub area */
 #define STUB_ALIGN  16u
 #define CALL_LEN    13u /* lea resume(%rip),%rcx; jmp *slot(%rip) */
@@ -129,8 +132,6 @@ static int build_stubs(struct vos_object *o)
 	for (uint32_t i = 0; i < h->nsites; i++)
 		if (is_patchable(&s[i]) && in_object(o, s[i].vaddr, 2))
 			size += (s[i].stub_len + STUB_ALIGN - 1) & ~(uint64_t)(STUB_ALIGN - 1);
-	if (size == SLOT)
-		return 0;
 	size = (size + 4095) & ~4095ull;
 	if (o->lo < span_lo)
 		span_lo = o->lo;
@@ -244,11 +245,8 @@ bool vos_object_covers(uint64_t addr)
 	return false;
 }
 
-/*
- * Writes the patches.  prot: what the mapping has now and gets back; fd, off: its file, or -1.  0, or a negative errno: the
- * object is as it was.
- */
-static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
+/* Makes the text writable.  0, or a negative errno with nothing changed. */
+static int open_text(const struct vos_object *o, int prot)
 {
 	long len = (long)(o->hi - o->lo), r;
 	int writable = PROT_READ | PROT_WRITE | (vos_rewrite_state->threads ? prot & PROT_EXEC : 0);
@@ -256,11 +254,43 @@ static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
 	r = vos_raw3(SYS_mprotect, (long)o->lo, len, writable);
 	if (vos_is_err(r) && writable & PROT_EXEC)
 		r = vos_raw3(SYS_mprotect, (long)o->lo, len, PROT_READ | PROT_WRITE);
-	if (vos_is_err(r)) {
-		/* It may have failed half-way. */
+	if (vos_is_err(r)) /* it may have failed half-way */
 		vos_raw3(SYS_mprotect, (long)o->lo, len, prot);
-		return (int)r;
+	return vos_is_err(r) ? (int)r : 0;
+}
+
+/* One call for each run of pages with sites costs half of what their faults would.  Older kernels fault. */
+static void fault_in(const struct vos_object *o)
+{
+	const struct vos_plan_head *h = o->want.plan;
+	const struct vos_plan_site *s = vos_plan_sites(h);
+	uint64_t lo = 0, hi = 0;
+
+	for (uint32_t i = 0; i <= h->nsites; i++) {
+		uint64_t from = 0, to = 0;
+
+		if (i < h->nsites) {
+			if (!is_patchable(&s[i]) || !in_object(o, s[i].patch, s[i].patch_len))
+				continue;
+			from = (s[i].patch + o->bias) & ~4095ull;
+			to = (s[i].patch + o->bias + s[i].patch_len + 4095) & ~4095ull;
+			if (hi && from <= hi && from >= lo) {
+				hi = to > hi ? to : hi;
+				continue;
+			}
+		}
+		if (hi)
+			vos_raw3(SYS_madvise, (long)lo, (long)(hi - lo), MADV_POPULATE_WRITE);
+		lo = from;
+		hi = to;
 	}
+}
+
+/* Writes the patches into opened text and closes it.  0, or a negative errno: the object is as it was. */
+static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
+{
+	long len = (long)(o->hi - o->lo), r;
+
 	/* ---- point of no return ---- */
 	write_all(o, false);
 	r = vos_raw3(SYS_mprotect, (long)o->lo, len, prot);
@@ -317,6 +347,16 @@ static bool find_bias(struct vos_object *o, uint64_t off)
 	return false;
 }
 
+static bool something_to_patch(const struct vos_object *o)
+{
+	const struct vos_plan_site *s = vos_plan_sites(o->want.plan);
+
+	for (uint32_t i = 0; i < o->want.plan->nsites; i++)
+		if (is_patchable(&s[i]) && in_object(o, s[i].vaddr, 2))
+			return true;
+	return false;
+}
+
 uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
 {
 	const struct vos_plan_head *h = o->want.plan;
@@ -333,9 +373,15 @@ uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
 		return vos_object_suspect(o, n);
 	}
 	s = vos_plan_sites(h);
-	r = build_stubs(o);
-	if (!r && o->stub_at)
-		r = write_object(o, prot, fd, off);
+	r = something_to_patch(o) ? open_text(o, prot) : 0;
+	if (!r && something_to_patch(o)) {
+		fault_in(o);
+		r = build_stubs(o);
+		if (r)
+			vos_raw3(SYS_mprotect, (long)o->lo, (long)(o->hi - o->lo), prot);
+		else
+			r = write_object(o, prot, fd, off);
+	}
 	if (r) {
 		vos_note("%s: cannot be patched: error %d", o->name, -r);
 		free_stubs(o);

@@ -26,7 +26,7 @@
 #define VOS_PLAN_MAX_SEGS     32u
 #define VOS_PLAN_MAX_SITES    65536u
 #define VOS_PLAN_MAX_MOVED    8u
-#define VOS_PLAN_MAX_PATCH    40u
+#define VOS_PLAN_MAX_PATCH    24u /* less than five bytes, and one instruction more */
 #define VOS_PLAN_MAX_STUB     160u
 #define VOS_PLAN_MAX_FIX      10u
 
@@ -114,7 +114,7 @@ struct vos_plan_head {
 
 _Static_assert(sizeof(struct vos_plan_fix) == 16, "plan file layout");
 _Static_assert(sizeof(struct vos_plan_seg) == 24, "plan file layout");
-_Static_assert(sizeof(struct vos_plan_site) == 160, "plan file layout");
+_Static_assert(sizeof(struct vos_plan_site) == 128, "plan file layout");
 _Static_assert(sizeof(struct vos_plan_head) == 160, "plan file layout");
 
 static inline const struct vos_plan_seg *vos_plan_segs(const struct vos_plan_head *h)
