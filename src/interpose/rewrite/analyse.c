@@ -147,9 +147,9 @@ static void scan_near(struct analyser *a)
 		const uint8_t *p = a->e->map + s->off;
 		uint64_t n = s->filesz;
 
-		if (!s->exec || n < 6)
+		if (!s->exec)
 			continue;
-		for (uint64_t k = 0; k + 6 <= n; k++) {
+		for (uint64_t k = 0; k + 5 <= n; k++) {
 			uint64_t end;
 			int32_t rel;
 
@@ -160,12 +160,12 @@ static void scan_near(struct analyser *a)
 				end = k + 5;
 				break;
 			case TWO:
-				if ((p[k + 1] & 0xf0) != 0x80)
+				if ((p[k + 1] & 0xf0) != 0x80 || k + 6 > n)
 					continue;
 				end = k + 6;
 				break;
 			default:
-				if ((p[k + 1] & 0xc7) != 0x05)
+				if ((p[k + 1] & 0xc7) != 0x05 || k + 6 > n)
 					continue;
 				end = k + 6;
 			}
