@@ -1,0 +1,9 @@
+/* endbr64 marks its place. */
+#include "case.h"
+	WALL
+FUNC f
+	endbr64
+	syscall
+	hlt
+END f
+	WALL
