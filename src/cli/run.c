@@ -75,7 +75,17 @@ static int same_store(const struct options *o, size_t n)
 	return 0;
 }
 
-/* Files, then VIRTUOS, then options: the later wins. */
+static void inherit(char **to, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (!value || !*value)
+		return;
+	free(*to);
+	*to = vos_cli_dup(value);
+}
+
+/* Files, then the environment, then options: the later wins. */
 static int settle(struct vos_cli_settings *s, const struct options *o, const char *program, const char *path)
 {
 	const char *env = getenv(VOS_ENV_POLICY);
@@ -92,6 +102,11 @@ static int settle(struct vos_cli_settings *s, const struct options *o, const cha
 			return VOS_EXIT_OURS;
 		}
 	}
+	inherit(&s->supervisor, VOS_ENV_SUPERVISOR);
+	inherit(&s->stats, VOS_ENV_STATS);
+	env = getenv(VOS_ENV_VERBOSE);
+	if (env && strcmp(env, "1") == 0)
+		s->verbose = true;
 	for (size_t i = 0; i < o->n; i++) {
 		int opt = o->given[i].opt;
 		const char *arg = o->given[i].arg;

@@ -18,6 +18,8 @@
 #include "cli.h"
 
 #define SEND_MS 5000
+/* More than the runtime asks for. */
+#define REGION_BYTES (64u << 20)
 
 /*
  * Moves fd to a high number, out of the way of programs that expect low ones, open across exec.  -1 and errno.
@@ -38,6 +40,22 @@ static int move_high(int fd)
 	return high;
 }
 
+/*
+ * A region is a file to the kernel, so RLIMIT_FSIZE bounds it: the supervisor takes all that is permitted, and when that is
+ * not enough it is said now, not when the program's first call fails.
+ */
+static int check_file_size(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_max != RLIM_INFINITY && lim.rlim_max < REGION_BYTES) {
+		vos_cli_say("no region can be had: this session may make files of %llu bytes only; raise 'ulimit -f' to %u",
+			    (unsigned long long)lim.rlim_max, REGION_BYTES / 1024);
+		return -1;
+	}
+	return 0;
+}
+
 /* In the grandchild: becomes virtuosd.  Only what the supervisor needs is left of this process. */
 static void become_supervisor(const char *program, int session, pid_t pid, bool verbose, int error_fd)
 {
@@ -47,7 +65,13 @@ static void become_supervisor(const char *program, int session, pid_t pid, bool 
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
 
+	struct rlimit lim;
+
 	setsid();
+	if (getrlimit(RLIMIT_FSIZE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		setrlimit(RLIMIT_FSIZE, &lim);
+	}
 	for (int sig = 1; sig < NSIG; sig++)
 		sigaction(sig, &dfl, NULL);
 	sigemptyset(&none);
@@ -86,6 +110,8 @@ int vos_cli_supervisor_start(pid_t pid, bool verbose)
 
 	if (!program)
 		return -1;
+	if (check_file_size() != 0)
+		goto out;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 || pipe2(report, O_CLOEXEC) != 0) {
 		vos_cli_say("cannot make a session: %m");
 		goto out;

@@ -156,10 +156,15 @@ struct vos_domain {
 	char     root[256];            /* storage: root of the export in the domain */
 	char     prefix[256];          /* storage: where programs see it; canonical, no trailing slash but for "/" */
 	_Atomic uint32_t state;        /* VOS_DOM_* */
-	_Atomic uint64_t epoch;        /* of the present connection; moves when a thread has joined anew */
+	/*
+	 * Names the present connection: another one after each death, of the domain or of the proxy alone; the same in a forked child
+	 * and in the next image.  0 before the first.
+	 */
+	_Atomic uint64_t epoch;
 	struct vos_conn *conn;         /* the present connection; NULL before the first */
 	_Atomic uint32_t lock;         /* joining, leaving, lane allocation */
 	uint32_t said;                 /* the reason of the last failure was told to the user */
+	struct vos_carrier *restorer;  /* who runs vos_domain_restored(); under lock */
 };
 /*
  * RESTORING: joined again after a death; vos_domain_restored() runs in the thread that joined, the others wait for it.
@@ -240,7 +245,7 @@ long vos_remote_call(struct vos_lane_client *l, struct vos_req *req, struct vos_
  */
 void vos_remote_kick(struct vos_carrier *c);
 
-/* ---- remote: the life of connections (dispatch/remote_join.c, remote_fork.c) ------------------------------------------ */
+/* ---- remote: the life of connections (dispatch/remote_session.c, remote_join.c, remote_fork.c) ------------------------ */
 
 /*
  * Bring-up, after proc->domain[] is filled and vos_fdmap_init(): proc->session_fd becomes the inherited session (fd ≥ 0),

@@ -565,60 +565,9 @@ static void across_fork(void)
 	EQ(d, 7);
 }
 
-static void a_small_server(void)
-{
-	/* Event loop against five client processes, echoing; counts every byte. */
-	enum { CLIENTS = 5, ROUNDS = 60 };
-	struct sockaddr_in a;
-	int l = listener(&a), ep = OK(epoll_create1(0)), gone = 0;
-	pid_t pid[CLIENTS];
-
-	for (int i = 0; i < CLIENTS; i++)
-		if ((pid[i] = fork()) == 0) {
-			unsigned char b[3000], r[3000];
-			OK(close(ep));
-			OK(close(l));
-			int c = connected(&a);
-			for (int k = 0; k < ROUNDS; k++) {
-				int n = 1 + (k * 97 + i * 31) % 3000;
-				fill(b, n, k, i);
-				EQ(write_all(c, b, n), n);
-				EQ(read_all(c, r, n), n);
-				CHECK(memcmp(b, r, n) == 0);
-			}
-			_exit(0);
-		}
-	add(ep, l, EPOLLIN, l);
-	while (gone < CLIENTS) {
-		struct epoll_event e[3];
-		int n = OK(epoll_wait(ep, e, 3, 30000));
-		CHECK(n > 0);
-		for (int i = 0; i < n; i++) {
-			char b[512];
-			int fd = e[i].data.u64;
-			if (fd == l) {
-				int s = OK(accept4(l, NULL, NULL, SOCK_NONBLOCK));
-				add(ep, s, EPOLLIN, s);
-				continue;
-			}
-			long r = read(fd, b, sizeof b);
-			if (r == 0) {
-				OK(close(fd));
-				gone++;
-			} else if (r > 0) {
-				EQ(write(fd, b, r), r);
-			} else {
-				EQ(errno, EAGAIN);
-			}
-		}
-	}
-	for (int i = 0; i < CLIENTS; i++)
-		wait_ok(pid[i]);
-}
-
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(level), CASE(edge), CASE(edge_drains), CASE(one_shot), CASE(change_and_remove), CASE(closing_removes), CASE(duplicates),
 	CASE_IN_MAIN(mixed_kinds), CASE(fair), CASE(nested), CASE(masks_and_times), CASE(many), CASE(changed_while_another_waits),
-	CASE(one_event_wakes_one_thread), CASE(exclusive), CASE(across_fork), CASE(a_small_server),
+	CASE(one_event_wakes_one_thread), CASE(exclusive), CASE(across_fork),
 };
 CHECK_MAIN(cases)

@@ -1,5 +1,6 @@
 /* TCP under load: long streams, vectors and messages, sendfile and splice, threads and processes at one socket. */
 #include "check.h"
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -484,10 +485,68 @@ static void zero_copy_or_refused(void)
 	CHECK(memcmp(b, "zero", 4) == 0);
 }
 
+static void add(int ep, int fd, uint32_t ev, uint64_t data)
+{
+	struct epoll_event e = { .events = ev, .data.u64 = data };
+
+	OK(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+}
+
+static void an_event_loop(void)
+{
+	/* Event loop against five client processes, echoing; counts every byte. */
+	enum { CLIENTS = 5, ROUNDS = 60 };
+	struct sockaddr_in a;
+	int l = listener(&a), ep = OK(epoll_create1(0)), gone = 0;
+	pid_t pid[CLIENTS];
+
+	for (int i = 0; i < CLIENTS; i++)
+		if ((pid[i] = fork()) == 0) {
+			unsigned char b[3000], r[3000];
+			OK(close(ep));
+			OK(close(l));
+			int c = connected(&a);
+			for (int k = 0; k < ROUNDS; k++) {
+				int n = 1 + (k * 97 + i * 31) % 3000;
+				fill(b, n, k, i);
+				EQ(write_all(c, b, n), n);
+				EQ(read_all(c, r, n), n);
+				CHECK(memcmp(b, r, n) == 0);
+			}
+			_exit(0);
+		}
+	add(ep, l, EPOLLIN, l);
+	while (gone < CLIENTS) {
+		struct epoll_event e[3];
+		int n = OK(epoll_wait(ep, e, 3, 30000));
+		CHECK(n > 0);
+		for (int i = 0; i < n; i++) {
+			char b[512];
+			int fd = e[i].data.u64;
+			if (fd == l) {
+				int s = OK(accept4(l, NULL, NULL, SOCK_NONBLOCK));
+				add(ep, s, EPOLLIN, s);
+				continue;
+			}
+			long r = read(fd, b, sizeof b);
+			if (r == 0) {
+				OK(close(fd));
+				gone++;
+			} else if (r > 0) {
+				EQ(write(fd, b, r), r);
+			} else {
+				EQ(errno, EAGAIN);
+			}
+		}
+	}
+	for (int i = 0; i < CLIENTS; i++)
+		wait_ok(pid[i]);
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(long_stream), CASE(both_directions_at_once), CASE(one_large_write), CASE(vectors_and_messages), CASE(file_to_socket),
 	CASE(file_to_file), CASE(spliced), CASE(closing_a_listener_under_accept), CASE(shutting_a_listener_wakes_accept),
 	CASE(shutdown_wakes_a_reader), CASE(closing_under_a_reader), CASE(many_short_connections), CASE(processes_share_a_listener),
-	CASE(a_connection_handed_to_a_child), CASE(zero_copy_or_refused),
+	CASE(a_connection_handed_to_a_child), CASE(zero_copy_or_refused), CASE(an_event_loop),
 };
 CHECK_MAIN(cases)

@@ -89,6 +89,9 @@ static inline bool vos_ofd_stale(const struct vos_ofd *o)
 	return atomic_load(&o->domain->state) == VOS_DOM_DOWN || atomic_load(&o->epoch) != atomic_load(&o->domain->epoch);
 }
 
+/* An ofd that came from elsewhere, with what its save() wrote there. */
+void vos_sock_adopt(struct vos_ofd *o, const void *saved, size_t len);
+
 /* ---- waiting (poll.c) ----------------------------------------------------------------------------------------------- */
 
 /* Between two looks at a domain that is down. */

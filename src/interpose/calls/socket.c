@@ -182,6 +182,12 @@ static const struct vos_ofd_family sock_family = {
 	.load = vos_sock_load,
 };
 
+void vos_sock_adopt(struct vos_ofd *o, const void *saved, size_t len)
+{
+	if (vos_sock_load(o, saved, len) == 0 && o->net)
+		o->family = &sock_family;
+}
+
 void vos_sock_init(void)
 {
 	vos_ofd_family_add(&sock_family);

@@ -32,6 +32,9 @@ static int all_masked(uint64_t *ret_old)
 	return (int)vos_window6(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&all, (uint64_t)(uintptr_t)ret_old, 8, 0, 0);
 }
 
+/* rooms.c keeps what it prepared in one place. */
+static _Atomic uint32_t fork_lock;
+
 static long make_fork(struct vos_frame *f, struct request *q)
 {
 	struct vos_proc *p = vos_self()->proc;
@@ -42,12 +45,14 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	err = all_masked(&old);
 	if (err < 0)
 		return err;
+	vos_lock(&fork_lock);
 	for (i = 0; vos_rooms[i]; i++) {
 		err = vos_rooms[i]->fork_prepare ? vos_rooms[i]->fork_prepare(p) : 0;
 		if (err < 0) {
 			while (i-- > 0)
 				if (vos_rooms[i]->fork_parent)
 					vos_rooms[i]->fork_parent(p, err);
+			vos_unlock(&fork_lock);
 			vos_sig_unblock(old);
 			return err;
 		}
@@ -71,12 +76,13 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	} else {
 		vos_carrier_fork_parent();
 	}
-	for (i = 0; vos_rooms[i]; i++) {
+	while (i-- > 0) {
 		if (r == 0 && vos_rooms[i]->fork_child)
 			vos_rooms[i]->fork_child(p);
 		if (r != 0 && vos_rooms[i]->fork_parent)
 			vos_rooms[i]->fork_parent(p, r);
 	}
+	vos_unlock(&fork_lock);
 	if (r == 0) {
 		vos_sud_thread();
 		if (q->stack)

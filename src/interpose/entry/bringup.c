@@ -2,11 +2,14 @@
 #include <virtuos/env.h>
 #include <virtuos/policy.h>
 #include "../dispatch/fdmap.h"
+#include "../dispatch/path.h"
 #include "../dispatch/table.h"
+#include "../rewrite/apply.h"
 #include "../rt/rt.h"
 #include "bringup.h"
 #include "carrier.h"
 #include "enter.h"
+#include "environ.h"
 #include "go.h"
 #include "room.h"
 #include "sigsys.h"
@@ -115,9 +118,10 @@ void vos_start_process(struct vos_start *s)
 	vos_stats_init(s->stats);
 }
 
-void vos_start_state(struct vos_start *s)
+void vos_start_environ(struct vos_start *s)
 {
-	(void)s;
+	vos_state_open(&s->last, s->state);
+	vos_environ_take(s->envp, &vos_start_environ);
 }
 
 void vos_start_rooms(struct vos_start *s)
@@ -129,11 +133,74 @@ void vos_start_rooms(struct vos_start *s)
 
 void vos_start_signals(struct vos_start *s)
 {
-	vos_sig_init(s->proc, s->ignored, s->masked);
+	vos_sig_init(s->proc, s->last.ignored, s->last.masked);
+}
+
+/* Nothing works as the user asked: say it and do not run the program as if it did. */
+_Noreturn static void refuse(const char *why)
+{
+	vos_say("%s", why);
+	for (;;)
+		vos_raw1(SYS_exit_group, 125);
+}
+
+static void add_domain(struct vos_proc *p, uint32_t kind, const char *name, const struct vos_policy_store *store)
+{
+	struct vos_domain *d = vos_alloc(sizeof *d);
+
+	if (!d)
+		vos_panic("no memory for the domains");
+	d->index = p->ndomains;
+	d->kind = kind;
+	vos_fmt(d->name, sizeof d->name, "%s", name);
+	if (store) {
+		vos_fmt(d->root, sizeof d->root, "%s", store->root);
+		vos_fmt(d->prefix, sizeof d->prefix, "%s", store->prefix);
+	}
+	p->domain[p->ndomains++] = d;
+}
+
+void vos_start_domains(struct vos_start *s)
+{
+	struct vos_proc *p = s->proc;
+	char err[VOS_POLICY_ERROR], line[VOS_POLICY_ERROR + 64];
+	uint64_t fd = 0;
+	const char *at = s->session;
+
+	if (s->policy && *s->policy) {
+		p->policy = vos_alloc(sizeof *p->policy);
+		if (!p->policy)
+			vos_panic("no memory for the policy");
+		if (vos_policy_parse(s->policy, p->policy, err) < 0) {
+			vos_fmt(line, sizeof line, VOS_ENV_POLICY ": %s", err);
+			refuse(line);
+		}
+		if (p->policy->net[0])
+			add_domain(p, VOS_KIND_NET, p->policy->net, NULL);
+		for (uint32_t i = 0; i < p->policy->nstores; i++)
+			add_domain(p, VOS_KIND_STORE, p->policy->store[i].domain, &p->policy->store[i]);
+	}
+	if (p->ndomains) {
+		bool known = at && vos_number(&at, &fd) && *at == 0 && fd <= INT32_MAX;
+
+		if (vos_path_init(p) < 0)
+			vos_panic("no memory for the working directory");
+		if (vos_remote_start(p, known ? (int)fd : -1, s->supervisor, vos_environ_dir(), s->envp) < 0)
+			refuse("the program was not started: its policy needs domains");
+	} else {
+		vos_go_without_domains();
+	}
+	vos_state_load(&s->last, p);
 }
 
 void vos_start_code(struct vos_start *s)
 {
-	(void)s;
-	vos_sud_want("no patches yet");
+	extern const char vos_entry[] __attribute__((visibility("hidden")));
+	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_code, .envp = s->envp };
+	int err = vos_rewrite_init(&cfg);
+
+	if (err < 0)
+		vos_note("nothing could be patched (error %d)", -err);
+	if (err < 0 || vos_rewrite_sites_left())
+		vos_sud_want("code that no plan covers");
 }

@@ -5,6 +5,7 @@
 
 #include <elf.h>
 #include "../runtime.h"
+#include "state.h"
 
 struct vos_start {
 	char **envp;                   /* on the program's stack; words of ours are taken out of it */
@@ -12,7 +13,7 @@ struct vos_start {
 	const char *execfn;            /* AT_EXECFN */
 	/* Values of the environment; NULL when absent. */
 	const char *policy, *session, *supervisor, *stats, *verbose, *only, *route, *state;
-	uint64_t ignored, masked;      /* of VOS_SIG_OURS, from the last image */
+	struct vos_state_in last;      /* what the last image left us */
 	struct vos_proc *proc;
 };
 
@@ -21,9 +22,10 @@ bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp);
 /* False when this program is to be left alone; has said why where the user should know. */
 bool vos_start_wanted(const struct vos_start *s);
 void vos_start_process(struct vos_start *s);
-void vos_start_state(struct vos_start *s);
-void vos_start_rooms(struct vos_start *s);
+void vos_start_environ(struct vos_start *s);
 void vos_start_signals(struct vos_start *s);
+void vos_start_rooms(struct vos_start *s);
+void vos_start_domains(struct vos_start *s);
 void vos_start_code(struct vos_start *s);
 
 #endif

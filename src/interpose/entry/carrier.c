@@ -19,6 +19,7 @@ AT(struct vos_carrier, tid, C_TID);
 AT(struct vos_carrier, counts_native, C_NATIVE);
 AT(struct vos_carrier, counts_runtime, C_RUNTIME);
 AT(struct vos_thread, sig_pending, T_PENDING);
+AT(struct vos_uc, rip, UC_RIP);
 AT(struct vos_frame, rax, FRAME_RAX);
 AT(struct vos_frame, rip, FRAME_RIP);
 AT(struct vos_frame, rsp, FRAME_RSP);

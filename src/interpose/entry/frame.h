@@ -16,6 +16,7 @@
 #define C_NATIVE     72
 #define C_RUNTIME    (72 + 472 * 8)
 #define T_PENDING    16
+#define UC_RIP       168
 #define FRAME_SIZE   128
 #define FRAME_RAX    96
 #define FRAME_RIP    104

@@ -54,3 +54,22 @@ void vos_go_init(void)
 	vos_go_set(__NR_getpid, VOS_GO_GETPID);
 	vos_go_set(__NR_gettid, VOS_GO_GETTID);
 }
+
+void vos_go_without_domains(void)
+{
+	for (unsigned nr = 0; nr < VOS_NR_END; nr++)
+		switch (nr) {
+		case __NR_execve:
+		case __NR_execveat:
+		case __NR_mmap:
+		case __NR_munmap:
+		case __NR_mremap:
+		case __NR_arch_prctl:
+		case __NR_readlink:
+		case __NR_readlinkat:
+			break;
+		default:
+			if (vos_route[nr] == VOS_SPECIAL && vos_calls[nr].support != VOS_SUPPORT_SELF)
+				vos_go[nr] = VOS_GO_NATIVE;
+		}
+}

@@ -8,10 +8,11 @@ static void preload(int argc, char **argv, char **envp)
 
 	if (!vos_start_find(&s, argc, argv, envp) || !vos_start_wanted(&s))
 		return;
-	vos_start_process(&s);     /* struct vos_proc, this thread's carrier, routes, policy */
-	vos_start_state(&s);       /* what the last image left us; its words leave the environment */
+	vos_start_process(&s);     /* struct vos_proc, this thread's carrier, the table */
+	vos_start_environ(&s);     /* what the last image left us; our words leave the environment */
+	vos_start_signals(&s);     /* from here on a fault in memory of the program is -EFAULT */
 	vos_start_rooms(&s);
-	vos_start_signals(&s);     /* from here on a fault in user memory is -EFAULT */
+	vos_start_domains(&s);     /* policy, session, descriptors of the last image */
 	vos_start_code(&s);        /* patched, or trapped: from here on calls come to us */
 }
 

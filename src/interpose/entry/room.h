@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a family of the runtime does in the life of a process.  rooms.c lists them in the order of bring-up; the way down
- * (drop, exit) goes in reverse.  Every member is optional.  No other thread of the process is stopped for any of them.
+ * (drop, exit, and what follows a fork) goes in reverse.  Every member is optional.  No other thread of the process is stopped for any of them.
  */
 #ifndef VOS_ROOM_H
 #define VOS_ROOM_H

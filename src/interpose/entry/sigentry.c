@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A signal has arrived, or one that was noted is sent on its way.  signal.h tells the whole. */
 #include <sys/mman.h>
+#include "../rewrite/apply.h"
 #include "../rt/rt.h"
 #include "carrier.h"
 #include "enter.h"
@@ -99,11 +100,24 @@ static void registers_of_frame(struct vos_uc *uc, const struct vos_frame *f)
 	uc->rsp = f->rsp;
 }
 
-/* The call is to be made (again): the program is to believe that it stands on its syscall instruction. */
-static void at_site(struct vos_uc *uc, uint64_t resume)
+/*
+ * The program's handler must find itself interrupted in the program's own code, not in a stub: rip becomes what it would
+ * be without us.  Returns where to go on in truth, or 0 when that is rip.
+ */
+static uint64_t show_own_code(struct vos_uc *uc, bool restart)
 {
-	uc->rcx = resume;
-	uc->rip = resume - 2;
+	struct vos_rewrite_place place;
+	uint64_t real = uc->rip;
+
+	if (restart) {
+		/* On its syscall instruction, as a call that is to be made (again) looks: where our jump may stand now. */
+		uc->rip = vos_rewrite_site_of(uc->rcx, &place) ? place.site : uc->rcx - 2;
+		return real;
+	}
+	if (!vos_rewrite_site_of(uc->rip, &place))
+		return 0;
+	uc->rip = place.rip;
+	return real;
 }
 
 /* The mask that the kernel had in force for the time of this call, if the call is one of those. */
@@ -220,6 +234,7 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 			if (fault)
 				crash(sig, info, uc);
 			note(t, info, uc);
+			vos_remote_kick(c);
 			if (at == VOS_AT_WINDOW)
 				uc->rip = (uint64_t)(uintptr_t)vos_window_out;
 			return nothing;
@@ -270,20 +285,12 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		temporary_mask(c, uc, &mask);
 	if (on_alt(&s->alt, (uint64_t)(uintptr_t)uc))
 		s->alt_disarmed = true;
-	if (restart)
-		at_site(uc, resume);
 	mask |= act.mask;
 	if (!(act.flags & SA_NODEFER))
 		mask |= flag_of_sender;
+	resume = show_own_code(uc, restart);
 	mask_set(mask);
-	return (struct vos_sig_verdict){ act.handler, restart };
-}
-
-/* The handler returned to where there is a jump in place of the program's instruction: make the call instead. */
-void vos_sig_after(struct vos_uc *uc)
-{
-	if (uc->rip == uc->rcx - 2)
-		uc->rip = (uint64_t)(uintptr_t)vos_entry;
+	return (struct vos_sig_verdict){ act.handler, resume };
 }
 
 bool vos_sig_restarts(struct vos_thread *t)
@@ -310,7 +317,8 @@ void vos_sig_deliver(struct vos_frame *f, long nr)
 
 	if (s->queued == 0)
 		return;
-	/* All is masked in the kernel: they stay pending until the sigreturn below. */
+	/* All is masked in the kernel, now also what is ours: they stay pending until the sigreturn below. */
+	vos_sig_block_all();
 	for (uint32_t i = 0; i < s->queued; i++)
 		send_again(c, s->queue[i].si_signo, &s->queue[i]);
 	s->queued = 0;

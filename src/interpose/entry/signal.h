@@ -76,7 +76,8 @@ struct vos_sigthread {
 	uint64_t  held;                         /* of VOS_SIG_OURS: sent to us while the program believes them masked */
 };
 
-struct vos_sig_verdict { uint64_t handler, call; };
+/* The handler to run, or 0; and where to go on after it when that is not where its context says (see trampoline.S). */
+struct vos_sig_verdict { uint64_t handler, real; };
 
 struct vos_sigthread *vos_sigthread(struct vos_thread *t);
 static inline struct vos_sigtab *vos_sigtab(void)
@@ -91,7 +92,6 @@ _Noreturn void vos_sigreturn(void *uc);
 
 /* Called by vos_sig_entry(). */
 struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *uc);
-void vos_sig_after(struct vos_uc *uc);
 /* Sends the noted signals again and leaves by rt_sigreturn; nr ≥ 0: the call is to be made again.  Returns only when none is noted. */
 void vos_sig_deliver(struct vos_frame *f, long nr);
 /* Whether the first noted signal's handler lets calls restart (SA_RESTART). */

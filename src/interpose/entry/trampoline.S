@@ -249,8 +249,9 @@ vos_window_out:
 
 /*
  * The handler that the kernel knows for every signal that the program handles.  vos_sig_arrived() puts the interrupted
- * context right and says what to run: rax = 0 nothing (return to the interrupted code), else the program's handler; rdx
- * = 1: call it and look at the context again, else jump to it, so that nothing of ours is on its stack.
+ * context right and says what to run: rax = 0 nothing (return to the interrupted code), else the program's handler; rdx = 0:
+ * jump to it, so that nothing of ours is on its stack; else call it: the rip that it sees in its context is one of the original
+ * code, where our jump or nothing stands now, and rdx is where to go on instead when it leaves that as it is.
  */
 	.globl	vos_sig_entry
 	.hidden	vos_sig_entry
@@ -279,10 +280,20 @@ vos_sig_entry:
 	xor	%eax, %eax
 	jmp	*%r11
 	.cfi_adjust_cfa_offset 24
-1:	xor	%eax, %eax
+1:	push	%rcx
+	.cfi_adjust_cfa_offset 8
+	push	UC_RIP(%rdx)
+	.cfi_adjust_cfa_offset 8
+	xor	%eax, %eax
 	call	*%r11
-	mov	(%rsp), %rdi
-	call	vos_sig_after
+	mov	16(%rsp), %rdi
+	mov	(%rsp), %rdx
+	cmp	UC_RIP(%rdi), %rdx
+	jne	3f			/* the handler moved it: so be it */
+	mov	8(%rsp), %rsi
+	mov	%rsi, UC_RIP(%rdi)
+3:	add	$16, %rsp
+	.cfi_adjust_cfa_offset -16
 2:	add	$24, %rsp
 	.cfi_adjust_cfa_offset -24
 	ret

@@ -98,7 +98,7 @@ static void too_late(struct vos_timer *timer)
 	if (t->msg.type == VOS_MSG_CONTROL)
 		vos_control_done(t, "not done in time");
 	else
-		vos_talk_fail(t, -ENETDOWN, "%s domain %s is not up%s%s", vos_kind_name(d->kind), d->label, d->why[0] ? ": " : "",
+		vos_talk_fail(t, -EAGAIN, "%s domain %s is not up yet%s%s", vos_kind_name(d->kind), d->label, d->why[0] ? ": " : "",
 			      d->why);
 }
 

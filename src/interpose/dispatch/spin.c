@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How long to look for a completion before sleeping.  Looking is worth at most what a sleep and a wake cost, and only when
+ * the request is likely to end within that.  So each lane learns, by kind of request, how long its requests take; one that
+ * slept is not looked for again, but for a probe now and then, as times change.
+ *
+ * Looking begins with the pause instruction, as the server runs on another core; then sched_yield, so that it can run on
+ * this one.  With a single core there is nothing to look for until it has run: yield at once.
+ */
+#include <time.h>
+#include "remote_impl.h"
+
+#define PAUSE_NS   3000u   /* at most, without giving up the core */
+#define LOOK_NS    50000u  /* at most, in all: a sleep and its wake across cores */
+#define LONG_NS    LOOK_NS
+#define PROBE      16u     /* every so many waits for a long one */
+
+static uint64_t per_us = 2500;   /* ticks a microsecond; until measured */
+static uint64_t first_ns, first_ticks;
+static bool one_core;
+
+uint64_t vos_remote_now(void)
+{
+	struct timespec ts = { 0, 0 };
+
+	vos_raw2(__NR_clock_gettime, CLOCK_MONOTONIC, VOS_PTR(&ts));
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void vos_spin_init(void)
+{
+	uint64_t mask[128], ns = vos_remote_now(), ticks = vos_ticks();
+	long n = vos_raw3(__NR_sched_getaffinity, 0, sizeof mask, VOS_PTR(mask));
+	unsigned cores = 0;
+
+	for (long i = 0; i < n / 8; i++)
+		for (uint64_t m = mask[i]; m; m &= m - 1)
+			cores++;
+	one_core = cores == 1;
+	/* A join lies between the first call and the second: milliseconds, enough to measure by. */
+	if (first_ns && ns - first_ns > 200000)
+		per_us = (ticks - first_ticks) * 1000 / (ns - first_ns);
+	if (per_us == 0)
+		per_us = 1;
+	if (!first_ns) {
+		first_ns = ns;
+		first_ticks = ticks;
+	}
+}
+
+static uint64_t ticks_of(uint64_t ns)
+{
+	return ns * per_us / 1000;
+}
+
+struct vos_spin_plan vos_spin_plan(struct vos_spinner *s, uint16_t op)
+{
+	uint32_t i = op & 63, ns = s->op[i].ns;
+	struct vos_spin_plan plan;
+	uint32_t pause = 2 * ns + 500;
+
+	if (ns >= LONG_NS && ++s->op[i].waits % PROBE != 0)
+		return (struct vos_spin_plan){ one_core ? 0 : ticks_of(200), ticks_of(400) };
+	plan.pause = one_core ? 0 : ticks_of(pause > PAUSE_NS ? PAUSE_NS : pause);
+	plan.yield = ticks_of(LOOK_NS);
+	return plan;
+}
+
+void vos_spin_learn(struct vos_spinner *s, uint16_t op, uint64_t ticks, bool slept)
+{
+	uint32_t i = op & 63;
+	uint64_t ns = ticks * 1000 / per_us;
+
+	if (slept)
+		/* Twice in a row, or from an expectation that was long already, makes it a long one. */
+		s->op[i].ns = s->op[i].ns * 2 + 8000 > LONG_NS ? LONG_NS : s->op[i].ns * 2 + 8000;
+	else
+		s->op[i].ns = (uint32_t)((s->op[i].ns * 3ull + (ns > LONG_NS ? LONG_NS : ns)) / 4);
+}
