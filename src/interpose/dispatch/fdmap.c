@@ -58,7 +58,7 @@ struct vos_ofd *vos_ofd_new(struct vos_domain *d, int32_t rfd, uint32_t mode, ui
 	o->family = NULL;
 	o->net = o->epoll = NULL;
 	o->watch = NULL;
-	o->map = NULL;
+	o->dev = o->ino = 0;
 	/* Release: pairs with the acquire in ofd_tryref(); whoever gets a reference sees the fields above. */
 	atomic_store_explicit(&o->refs, 1, memory_order_release);
 	return o;

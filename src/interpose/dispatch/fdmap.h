@@ -20,7 +20,6 @@
 #include "../runtime.h"
 
 struct vos_ofd_family;
-struct vos_mapfile;
 
 struct vos_ofd {
 	_Atomic uint32_t refs;       /* slots, calls under way, mappings, cwd.  0: free */
@@ -40,7 +39,7 @@ struct vos_ofd {
 	void *net;                   /* calls/ of the sockets: domain, type, protocol, listener memory */
 	void *epoll;                 /* calls/epoll.c's own: the side object of an epoll set */
 	void *_Atomic watch;         /* calls/epoll.c's own: the epoll items that watch this ofd */
-	struct vos_mapfile *map;     /* calls/mapping.c's own */
+	uint64_t dev, ino;           /* calls/mapping.c's own: of a regular file; ino 0: not asked yet */
 	struct vos_ofd *next_free;
 };
 
