@@ -249,7 +249,7 @@ static long turn(struct round *r, uint64_t deadline)
 	struct pollfd native[1 + VOS_WAIT_SPARE];
 	struct vos_wait w = { .deadline_ns = deadline, .interruptible = true, .fds = native, .nfds = 1 };
 	struct vos_epoll *e = r->e;
-	bool once = deadline == 0;
+	bool once = deadline == 0, looked = false;
 	uint32_t n = 0;
 	long err, got;
 
@@ -263,13 +263,14 @@ static long turn(struct round *r, uint64_t deadline)
 	once |= r->n != 0;
 	if (e->natives && !e->remote_first && (once || r->nasked == 0 || vos_ticks() - e->native_look > LOOK_TICKS)) {
 		err = look_native(r);
+		looked = true;
 		if (err < 0 && err != -EINTR && r->n == 0)
 			return err;
 		once |= r->n != 0;
 	}
 	if (once) {
 		err = r->nasked ? ask_once(r) : 0;
-		if (err == 0 && e->natives && e->remote_first) {
+		if (err == 0 && e->natives && !looked) {
 			e->remote_first = false;
 			look_native(r);
 		}

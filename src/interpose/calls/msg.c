@@ -252,7 +252,8 @@ static long recv_remote(struct vos_ofd *o, uint64_t user, unsigned flags, uint32
 		if (r <= 0)
 			break;
 		total += (size_t)r;
-		if (!whole || (size_t)r < cap || it.left == 0)
+		/* A short piece is no end: what follows may be an error, a signal or the stream's end, and says so itself. */
+		if (!whole || it.left == 0)
 			break;
 	}
 	if (total)

@@ -76,6 +76,8 @@ long vos_net_call(struct vos_lane_client *lane, unsigned op, uint64_t arg[6], un
 /* The socket became a conversation: nothing of it is to be restored. */
 void vos_sock_forget(struct vos_sock *s);
 void vos_sock_remember_opt(struct vos_sock *s, int level, int name, const void *val, uint32_t len);
+/* The remembered value of an int option of SOL_SOCKET; 0 when it was never set.  Under s->lock. */
+int vos_sock_opt(const struct vos_sock_mem *m, int name);
 /* restore.c: the family's revive (fdmap.h). */
 int vos_sock_revive(struct vos_ofd *o, struct vos_lane_client *lane);
 /* Whether o comes back by itself after a reboot: waits on it then go on. */

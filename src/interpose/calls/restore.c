@@ -28,8 +28,7 @@ static long set_int(struct vos_lane_client *lane, int32_t rfd, int name, int val
 	return vos_net_call(lane, __NR_setsockopt, arg, 3, &value, sizeof value, 0, NULL);
 }
 
-/* The remembered value of an int option of SOL_SOCKET; 0 when it was never set. */
-static int opt_int(const struct vos_sock_mem *m, int name)
+int vos_sock_opt(const struct vos_sock_mem *m, int name)
 {
 	for (uint32_t at = 0; at < m->opts_len;) {
 		struct opt_head h;
@@ -81,7 +80,7 @@ static long bind_again(struct vos_lane_client *lane, int32_t rfd, struct vos_soc
 			vos_raw4(__NR_clock_nanosleep, CLOCK_MONOTONIC, 0, VOS_PTR(&pause), 0);
 		r = vos_net_call(lane, __NR_bind, arg, 1, m->addr, m->addr_len, 0, NULL);
 	}
-	if (!opt_int(m, SO_REUSEADDR))
+	if (type != SOCK_STREAM && !vos_sock_opt(m, SO_REUSEADDR))
 		set_int(lane, rfd, SO_REUSEADDR, 0);
 	return r;
 }

@@ -434,6 +434,29 @@ long vos_call_bind(struct vos_frame *f)
 	return r;
 }
 
+/*
+ * Connections that die with the domain linger in TIME_WAIT, and without SO_REUSEADDR on the listener that they came from the
+ * address could not be bound again for a minute.  On a listening socket the option does nothing else; what getsockopt()
+ * answers is the program's own setting.
+ */
+static void allow_rebinding(struct vos_ofd *o)
+{
+	uint64_t arg[6] = { 0, SOL_SOCKET, SO_REUSEADDR, 0, sizeof(int), 0 };
+	struct vos_lane_client *lane;
+	struct vos_sock *s = o->net;
+	int32_t rfd;
+	int on = 1;
+	bool set;
+
+	vos_lock(&s->lock);
+	set = !s->mem || vos_sock_opt(s->mem, SO_REUSEADDR);
+	vos_unlock(&s->lock);
+	if (set || vos_ofd_lane(o, &lane, &rfd) < 0)
+		return;
+	arg[0] = (uint64_t)rfd;
+	vos_net_call(lane, __NR_setsockopt, arg, 3, &on, sizeof on, 0, NULL);
+}
+
 long vos_call_listen(struct vos_frame *f)
 {
 	struct vos_ofd *o = vos_fd_get(f->rdi);
@@ -454,6 +477,7 @@ long vos_call_listen(struct vos_frame *f)
 		vos_unlock(&s->lock);
 		if (unnamed)
 			remember_own_name(o);
+		allow_rebinding(o);
 	}
 	vos_ofd_put(o);
 	return r;
@@ -612,10 +636,41 @@ long vos_call_setsockopt(struct vos_frame *f)
 	return r;
 }
 
+static long answer_int(struct vos_frame *f, int value)
+{
+	uint32_t len;
+
+	if (vos_copy_from_user(&len, vos_uptr(f->r8), sizeof len) < 0)
+		return -EFAULT;
+	if ((int32_t)len < 0)
+		return -EINVAL;
+	len = len < sizeof value ? len : (uint32_t)sizeof value;
+	if (vos_copy_to_user(vos_uptr(f->r10), &value, len) < 0 || vos_copy_to_user(vos_uptr(f->r8), &len, sizeof len) < 0)
+		return -EFAULT;
+	return 0;
+}
+
+/* A listener's SO_REUSEADDR as the program set it: see allow_rebinding(). */
+static bool own_reuseaddr(struct vos_ofd *o, int *ret)
+{
+	struct vos_sock *s = o->net;
+	bool listens = false;
+
+	if (!s)
+		return false;
+	vos_lock(&s->lock);
+	if (s->mem && s->mem->backlog >= 0) {
+		listens = true;
+		*ret = vos_sock_opt(s->mem, SO_REUSEADDR) != 0;
+	}
+	vos_unlock(&s->lock);
+	return listens;
+}
+
 long vos_call_getsockopt(struct vos_frame *f)
 {
 	struct vos_ofd *o = vos_fd_get(f->rdi);
-	int level = (int)f->rsi, name = (int)f->rdx;
+	int level = (int)f->rsi, name = (int)f->rdx, value;
 	long r;
 
 	if (!o)
@@ -624,22 +679,15 @@ long vos_call_getsockopt(struct vos_frame *f)
 		vos_ofd_put(o);
 		return -ENOPROTOOPT; /* it maps the receive queue into the caller: memory that does not cross domains */
 	}
-	r = vos_marshal_call(f, o);
-	if (r == -ECONNRESET && level == SOL_SOCKET && name == SO_ERROR) {
-		/* The connection died with its domain: that is the socket's error, not the call's. */
-		uint32_t len, err = ECONNRESET;
-
-		r = 0;
-		if (vos_copy_from_user(&len, vos_uptr(f->r8), sizeof len) < 0)
-			r = -EFAULT;
-		else if ((int32_t)len < 0)
-			r = -EINVAL;
-		if (r == 0) {
-			len = len < sizeof err ? len : (uint32_t)sizeof err;
-			if (vos_copy_to_user(vos_uptr(f->r10), &err, len) < 0 || vos_copy_to_user(vos_uptr(f->r8), &len, sizeof len) < 0)
-				r = -EFAULT;
-		}
+	if (level == SOL_SOCKET && name == SO_REUSEADDR && own_reuseaddr(o, &value)) {
+		r = answer_int(f, value);
+		vos_ofd_put(o);
+		return r;
 	}
+	r = vos_marshal_call(f, o);
+	/* The connection died with its domain: that is the socket's error, not the call's. */
+	if (r == -ECONNRESET && level == SOL_SOCKET && name == SO_ERROR)
+		r = answer_int(f, ECONNRESET);
 	vos_ofd_put(o);
 	return r;
 }
