@@ -2,6 +2,7 @@
 /* The calls about signals: what the program believes, and what the kernel is told.  entry/signal.h has the whole. */
 #include "../entry/carrier.h"
 #include "../entry/signal.h"
+#include "../entry/stats.h"
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
@@ -47,7 +48,7 @@ static long kernel_action(int sig, const struct vos_ksigaction *a, struct vos_ks
 {
 	struct vos_ksigaction k = *a;
 
-	if (k.handler > 1 || (VOS_SIG_OURS & vos_sigbit(sig))) {
+	if (k.handler > 1 || (VOS_SIG_OURS & vos_sigbit(sig)) || (k.handler == 0 && vos_stats_catches(sig))) {
 		if (k.handler <= 1) {
 			k.flags = 0;
 			k.restorer = 0;
@@ -84,6 +85,18 @@ void vos_sig_init(struct vos_proc *p, uint64_t ignored, uint64_t masked)
 			a->handler = (uint64_t)(uintptr_t)SIG_IGN;
 		atomic_fetch_or(&p->sigtab->known, vos_sigbit(ours[i]));
 		kernel_action(ours[i], a, NULL);
+	}
+	for (int sig = 1; vos_stats_on() && sig < 32; sig++) {
+		struct vos_ksigaction old = { .handler = 1 };
+
+		if (!vos_stats_catches(sig))
+			continue;
+		vos_raw4(SYS_rt_sigaction, sig, 0, VOS_PTR(&old), 8);
+		if (old.handler != 0)
+			continue;
+		p->sigtab->act[sig] = old;
+		atomic_fetch_or(&p->sigtab->known, vos_sigbit(sig));
+		kernel_action(sig, &old, NULL);
 	}
 	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, 0, VOS_PTR(&k), 8);
 	view = (k | masked) & VOS_SIG_OURS;

@@ -117,6 +117,7 @@ static void drop_process(struct vos_proc *child, unsigned rooms)
 		if (vos_rooms[rooms]->drop)
 			vos_rooms[rooms]->drop(child);
 	vos_free(child->sigtab);
+	vos_free(child->ended);
 	vos_free(child);
 }
 
@@ -131,10 +132,11 @@ static struct vos_proc *guest_process(struct vos_proc *p, uint64_t flags, unsign
 	*child = *p;
 	child->pid = 0;
 	child->carriers = NULL;
-	child->ended = NULL;
+	child->ended = vos_stats_on() ? vos_alloc(VOS_ENDED_SIZE) : NULL;
 	atomic_store(&child->lock, 0);
 	child->sigtab = vos_alloc(sizeof *child->sigtab);
 	if (!child->sigtab) {
+		vos_free(child->ended);
 		vos_free(child);
 		return NULL;
 	}

@@ -103,7 +103,7 @@ void vos_start_process(struct vos_start *s)
 	proc.pid = (uint32_t)vos_raw0(SYS_getpid);
 	proc.session_fd = -1;
 	proc.sigtab = &sigtab;
-	proc.ended = vos_alloc(3 * (VOS_NR_END + 2) * sizeof(uint64_t));
+	proc.ended = vos_alloc(VOS_ENDED_SIZE);
 	if (vos_fdmap_init(&proc) < 0)
 		vos_panic("no memory for the table of descriptors");
 	c = vos_carrier_new(&proc);

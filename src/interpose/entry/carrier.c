@@ -42,8 +42,7 @@ static struct vos_block *block_of(struct vos_carrier *c)
 	return (struct vos_block *)((char *)c - offsetof(struct vos_block, carrier));
 }
 
-/* The three arrays of counters as one. */
-static uint64_t *counts_of(struct vos_carrier *c)
+uint64_t *vos_carrier_counts(struct vos_carrier *c)
 {
 	return (uint64_t *)(void *)((char *)c + offsetof(struct vos_carrier, counts_native));
 }
@@ -115,9 +114,12 @@ void vos_carrier_unlink(struct vos_carrier *c)
 			*at = c->next;
 			break;
 		}
-	if (p->ended)
+	if (p->ended) {
 		for (unsigned i = 0; i < COUNTS; i++)
-			p->ended[i] += counts_of(c)[i];
+			p->ended[i] += vos_carrier_counts(c)[i];
+		for (unsigned i = 0; i < sizeof c->remote / sizeof(uint64_t); i++)
+			p->ended[COUNTS + i] += ((uint64_t *)(void *)&c->remote)[i];
+	}
 	vos_unlock(&p->lock);
 }
 
@@ -173,7 +175,8 @@ void vos_carrier_fork_child(void)
 	c->pid = (uint32_t)vos_raw0(SYS_getpid);
 	c->tid = (uint32_t)vos_raw0(SYS_gettid);
 	p->pid = c->pid;
-	memset(counts_of(c), 0, COUNTS * sizeof(uint64_t));
+	memset(vos_carrier_counts(c), 0, COUNTS * sizeof(uint64_t));
+	memset(&c->remote, 0, sizeof c->remote);
 	if (p->ended)
-		memset(p->ended, 0, COUNTS * sizeof(uint64_t));
+		memset(p->ended, 0, VOS_ENDED_SIZE);
 }

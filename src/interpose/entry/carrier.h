@@ -23,6 +23,9 @@ void vos_carrier_free(struct vos_carrier *c);
 /* Into p's list and out of it; counters of one that leaves are added to p's. */
 void vos_carrier_link(struct vos_carrier *c);
 void vos_carrier_unlink(struct vos_carrier *c);
+/* The three arrays of counters as one; and the size of vos_proc.ended: these, then struct vos_remote_counts. */
+uint64_t *vos_carrier_counts(struct vos_carrier *c);
+#define VOS_ENDED_SIZE (3 * (VOS_NR_END + 2) * sizeof(uint64_t) + sizeof(struct vos_remote_counts))
 /* The calling thread gets c as its GS base, its tid and its pid. */
 void vos_carrier_become(struct vos_carrier *c);
 /* The calling thread ends: rooms are told, its memory goes back. */

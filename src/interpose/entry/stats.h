@@ -6,8 +6,12 @@
 
 /* A site that was not patched came through SIGSYS. */
 void vos_stats_fallback_hit(void);
-/* VIRTUOS_STATS: appends this process's line, once; no-op without a file. */
+/* VIRTUOS_STATS; NULL: no statistics. */
 void vos_stats_init(const char *path);
+bool vos_stats_on(void);
+/* Whether the kernel is to hand us this signal though the program leaves it its default action. */
+bool vos_stats_catches(int sig);
+/* Adds what happened since the last time.  No-op without a file. */
 void vos_stats_flush(void);
 void vos_stats_fork_child(void);
 
