@@ -78,6 +78,9 @@ long vos_exec_statx(struct vos_proxy *p, struct vos_op *op)
 	long flags = op->a[2], dirfd = op->a[0], r = empty(path, flags), fd;
 	struct statx st;
 
+	if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) || (op->a[3] & (1L << 31)) ||
+	    (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)
+		return -EINVAL;
 	if (r < 0)
 		return r;
 	if (!op->a[4])
