@@ -183,7 +183,7 @@ int  vos_serve_init(struct vos_proxy *p);
 void vos_serve_finish(struct vos_proxy *p);
 /* The engine's answer for an op. */
 void vos_serve_resume(struct vos_proxy *p, struct vos_op *op, long res);
-/* VOS_OP_CANCEL. */
+/* VOS_OP_CANCEL: one request of the lane, or all (VOS_NULL). */
 long vos_serve_cancel(struct vos_proxy *p, uint32_t lane, uint64_t user);
 /* Drops all that waits, without answers: in the child of a fork. */
 void vos_serve_forget(struct vos_proxy *p);

@@ -160,13 +160,18 @@ void vos_serve_resume(struct vos_proxy *p, struct vos_op *op, long res)
 
 long vos_serve_cancel(struct vos_proxy *p, uint32_t lane, uint64_t user)
 {
+	long r = -ENOENT;
+
+	/* Answers never come from inside an asker, so the list stands still. */
 	for (struct vos_op *op = p->lane[lane].ops; op; op = op->next) {
-		if (op->user != user || op->cancelled)
+		if ((op->user != user && user != VOS_NULL) || op->cancelled)
 			continue;
 		cancel_op(p, op);
-		return 0;
+		r = 0;
+		if (user != VOS_NULL)
+			break;
 	}
-	return -ENOENT;
+	return r;
 }
 
 static void look_at_lanes(struct vos_proxy *p)
