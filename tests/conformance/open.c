@@ -271,14 +271,13 @@ static void special_files(void)
 	OK(close(w));
 	EQ(read(r, b, 4), 0);
 	/* Opening one end waits for the other. */
+	OK(close(r));
 	pid_t pid = fork();
 	if (pid == 0) {
-		OK(close(r));
 		int fd = OK(open("fifo", O_WRONLY));
 		EQ(write(fd, "xyz", 3), 3);
 		_exit(0);
 	}
-	OK(close(r));
 	r = OK(open("fifo", O_RDONLY));
 	EQ(read(r, b, 3), 3);
 	CHECK(memcmp(b, "xyz", 3) == 0);

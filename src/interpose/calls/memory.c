@@ -100,10 +100,15 @@ static long protect(struct vos_frame *f)
 		if (err < 0)
 			return err;
 	}
-	if (!(prot & PROT_EXEC))
-		return vos_native(f);
 	if (f->rdi & (PAGE - 1) || len == 0)
 		return vos_native(f);
+	if (!(prot & PROT_EXEC)) {
+		vos_rewrite_protect((void *)(uintptr_t)f->rdi, len, prot);
+		r = vos_native(f);
+		if (vos_sud_wanted())
+			fallback();
+		return r;
+	}
 	vos_rewrite_protect((void *)(uintptr_t)f->rdi, len, prot);
 	do /* the pages are between two protections: not to be seen by a handler */
 		r = vos_native(f);
@@ -139,18 +144,30 @@ long vos_call_munmap(struct vos_frame *f)
 
 long vos_call_mremap(struct vos_frame *f)
 {
-	uint64_t from = f->rdi, old = f->rsi, new = f->rdx;
+	uint64_t from = f->rdi, old = (f->rsi + PAGE - 1) & ~(PAGE - 1), new = (f->rdx + PAGE - 1) & ~(PAGE - 1);
+	unsigned undone = 0;
 	long r;
 
 	if ((int)f->r10 & MREMAP_FIXED)
 		going(f->r8, new);
+	/* A jump to a stub is relative: code that may move gets its own bytes back first. */
+	if (old && ((int)f->r10 & MREMAP_MAYMOVE))
+		undone = vos_rewrite_undo((void *)(uintptr_t)from, old);
 	r = vos_native(f);
 	if (!vos_is_err(r)) {
 		if (vos_mapping_any())
 			vos_mapping_moved(from, old, (uint64_t)r, new);
-		/* Code that moves keeps its jumps to stubs, which are relative: rare enough to be left to the trap. */
 		if ((uint64_t)r != from)
-			vos_rewrite_unmapped((void *)(uintptr_t)from, (old + PAGE - 1) & ~(PAGE - 1));
+			vos_rewrite_unmapped((void *)(uintptr_t)from, old);
+		else if (new < old)
+			vos_rewrite_unmapped((void *)(uintptr_t)(from + new), old - new);
+	}
+	if (undone) {
+		if (vos_is_err(r))
+			vos_rewrite_protect((void *)(uintptr_t)from, old, PROT_READ | PROT_EXEC);
+		else
+			vos_rewrite_protect((void *)r, new, PROT_READ | PROT_EXEC);
+		fallback();
 	}
 	return r;
 }

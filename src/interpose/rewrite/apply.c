@@ -443,6 +443,27 @@ void vos_rewrite_unmapped(void *addr, size_t len)
 	vos_unlock(&st->lock);
 }
 
+unsigned vos_rewrite_undo(void *addr, size_t len)
+{
+	uint64_t lo = (uint64_t)addr, hi = lo + ((len + 4095) & ~4095ull);
+	unsigned n = 0;
+
+	if (!st || !overlaps_live(lo, hi))
+		return 0;
+	vos_lock(&st->lock);
+	for (uint32_t i = 0; i < count_objects(); i++) {
+		struct vos_object *o = live_object(i);
+
+		if (o && o->lo < hi && lo < o->hi && vos_object_undo(o)) {
+			vos_object_drop(o);
+			n++;
+		}
+	}
+	vos_objects_count();
+	vos_unlock(&st->lock);
+	return n;
+}
+
 unsigned vos_rewrite_sites_left(void)
 {
 	return st ? atomic_load_explicit(&st->left, memory_order_acquire) : 1;

@@ -59,6 +59,12 @@ int vos_rewrite_anon(void *addr, size_t len);
 /* The mapping is gone, or is about to be replaced. */
 void vos_rewrite_unmapped(void *addr, size_t len);
 
+/*
+ * Code there is about to move (mremap): jumps to stubs would go astray, so the original bytes are put back.  How many
+ * mappings that concerned; the caller hands them in again (vos_rewrite_protect) once they have moved.
+ */
+unsigned vos_rewrite_undo(void *addr, size_t len);
+
 /* Sites known, or suspected, that are not patched: while there are any, the fallback must be armed. */
 unsigned vos_rewrite_sites_left(void);
 

@@ -106,6 +106,9 @@ uint32_t vos_object_suspect(struct vos_object *o, uint32_t n);
 
 void vos_object_drop(struct vos_object *o);
 
+/* Gives the program its own bytes back, where a patch is in place; the text is then readable and executable. */
+bool vos_object_undo(struct vos_object *o);
+
 /* Is any of its patches still in place? */
 bool vos_object_intact(const struct vos_object *o);
 

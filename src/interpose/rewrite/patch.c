@@ -305,6 +305,18 @@ static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
 	return (int)r;
 }
 
+bool vos_object_undo(struct vos_object *o)
+{
+	if (!o->want.plan || !o->stub_at || open_text(o, PROT_READ | PROT_EXEC))
+		return false;
+	for (uint32_t i = 0; i < o->want.plan->nsites; i++)
+		if (o->stub_at[i] && !patch_there(o, i))
+			o->stub_at[i] = 0; /* the program has written there since */
+	write_all(o, true);
+	vos_raw3(SYS_mprotect, (long)o->lo, (long)(o->hi - o->lo), PROT_READ | PROT_EXEC);
+	return true;
+}
+
 /* ---- objects ---- */
 
 const uint8_t *vos_pairs_find(const uint8_t *p, const uint8_t *end)
