@@ -81,7 +81,8 @@ int vos_validate(struct vos_proxy *p, struct vos_op *op, const struct vos_req *r
 
 		switch (VOS_ARG_KIND(call->arg[i])) {
 		case VOS_A_NONE:
-			op->a[i] = 0;
+			/* Beyond the call's arguments; the special forms of PROTOCOL.md put a size there. */
+			op->a[i] = (long)v;
 			break;
 		case VOS_A_INT:
 		case VOS_A_SIG:
