@@ -113,7 +113,7 @@ void vos_loop_run(void)
 	running = true;
 	while (running) {
 		struct epoll_event e[EVENTS];
-		int n = epoll_wait(epoll_fd, e, EVENTS, run_timers());
+		int ms = run_timers(), n = running ? epoll_wait(epoll_fd, e, EVENTS, ms) : 0;
 
 		for (int i = 0; i < n && running; i++) {
 			struct vos_source *s = e[i].data.ptr;

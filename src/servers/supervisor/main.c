@@ -90,7 +90,11 @@ static int watch_signals(void)
 static bool find_domain_server(void)
 {
 	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	ssize_t n;
+
+	if (vos_sup.program[0])
+		return access(vos_sup.program, X_OK) == 0;
+	n = readlink("/proc/self/exe", self, sizeof self - 1);
 
 	if (n > 0) {
 		self[n] = 0;
@@ -169,6 +173,7 @@ static void usage(FILE *to)
 	      "  --private         serve the holders of the session socket, and end with the last of them\n"
 	      "  --session-fd=N    descriptor of our end of it\n"
 	      "  --session=PID     be found under this number by 'virtuos domain'\n"
+	      "  --domain-server=PATH  the program that a domain runs (default: virtuos-domain beside this one)\n"
 	      "  --log-fd=N        write the log there (default: standard error)\n"
 	      "  --max-regions=N   one user may have so many (default 8192)\n"
 	      "  --max-bytes=N     of so many bytes of address space in all\n"
@@ -191,7 +196,10 @@ static unsigned long long number(const char *what, const char *arg, unsigned lon
 	return n;
 }
 
-enum { O_PRIVATE, O_SESSION_FD, O_SESSION, O_SOCKET, O_DOMAIN, O_LOG_FD, O_REGIONS, O_BYTES, O_BEAT, O_HUNG, O_VERBOSE, O_HELP };
+enum {
+	O_PRIVATE, O_SESSION_FD, O_SESSION, O_SOCKET, O_DOMAIN, O_LOG_FD, O_REGIONS, O_BYTES, O_BEAT, O_HUNG, O_SERVER, O_VERBOSE,
+	O_HELP
+};
 
 static void parse(int argc, char **argv)
 {
@@ -201,6 +209,7 @@ static void parse(int argc, char **argv)
 		{ "domain", required_argument, NULL, O_DOMAIN }, { "log-fd", required_argument, NULL, O_LOG_FD },
 		{ "max-regions", required_argument, NULL, O_REGIONS }, { "max-bytes", required_argument, NULL, O_BYTES },
 		{ "beat", required_argument, NULL, O_BEAT }, { "hung", required_argument, NULL, O_HUNG },
+		{ "domain-server", required_argument, NULL, O_SERVER },
 		{ "verbose", no_argument, NULL, O_VERBOSE }, { "help", no_argument, NULL, O_HELP }, { NULL, 0, NULL, 0 }
 	};
 	int c, log_fd;
@@ -215,6 +224,13 @@ static void parse(int argc, char **argv)
 		case O_BYTES: vos_sup.max_bytes = number("max-bytes", optarg, 1ULL << 60); break;
 		case O_BEAT: vos_sup.beat_ms = (uint32_t)number("beat", optarg, 1 << 20); break;
 		case O_HUNG: vos_sup.hung_ms = (uint32_t)number("hung", optarg, 1 << 20); break;
+		case O_SERVER:
+			if (optarg[0] != '/' || strlen(optarg) >= sizeof vos_sup.program) {
+				vos_say("--domain-server=%s: an absolute path is wanted", optarg);
+				exit(125);
+			}
+			strcpy(vos_sup.program, optarg);
+			break;
 		case O_VERBOSE: vos_sup.verbose = true; break;
 		case O_LOG_FD:
 			log_fd = (int)number("log-fd", optarg, 1 << 30);
@@ -268,7 +284,7 @@ int main(int argc, char **argv)
 	/* Proxies whose broker was killed come to us, and are reaped. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (!find_domain_server())
-		vos_say("virtuos-domain is neither beside virtuosd nor in %s", VOS_LIBEXECDIR);
+		vos_say("%s cannot be run: no domain will start", vos_sup.program);
 	r = vos_loop_init();
 	if (r == 0)
 		r = watch_signals();
