@@ -317,6 +317,7 @@ int vos_rewrite_init(const struct vos_rewrite_cfg *cfg)
 			break;
 	vos_plan_loader_init(cfg, m.path);
 	r = walk(&maps);
+	st->threads = true; /* sooner or later */
 	vos_objects_count();
 	vos_unlock(&st->lock);
 	vos_maps_free(&maps);

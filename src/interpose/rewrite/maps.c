@@ -18,6 +18,9 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+/* The last area's start, or the lowest library's: there is often room below it.  Under the room's lock. */
+static uint64_t last;
+
 int vos_maps_read(struct vos_maps *m)
 {
 	long fd, n = -ENOMEM;
@@ -115,6 +118,8 @@ bool vos_maps_next(struct vos_maps *m, size_t *pos, struct vos_map *ret)
 	while (*p == ' ')
 		p++;
 	ret->path = p;
+	if (!last && ret->lo >= PROGRAMS && ret->path[0] != '[')
+		last = ret->lo;
 	return true;
 }
 
@@ -184,7 +189,6 @@ static uint64_t find_gap(struct vos_maps *m, uint64_t lo, uint64_t hi, size_t si
 
 void *vos_maps_near(uint64_t lo, uint64_t hi, size_t size)
 {
-	static uint64_t last; /* the last area's start: there is often room below it.  Under the room's lock */
 	uint64_t tried = 0, at = last - size;
 	struct vos_maps m;
 	long r = -EEXIST;
