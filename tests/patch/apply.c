@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "interpose/rewrite/apply.h"
+#include "adverse.h"
 
 void test_entry(void);
 extern volatile unsigned long test_calls, test_resume;
@@ -192,6 +192,68 @@ static void run_anon(void)
 	CHECK(vos_rewrite_sites_left() == left);
 }
 
+/* The object that a function is in: its file, and its code's offset and length there. */
+static int own_code(const void *fn_in_it, uint64_t *ret_off, size_t *ret_len)
+{
+	char line[512], path[256];
+	FILE *f = fopen("/proc/self/maps", "r");
+	int fd = -1;
+
+	while (f && fd < 0 && fgets(line, sizeof line, f)) {
+		unsigned long lo, hi, off;
+
+		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %255s", &lo, &hi, &off, path) != 4)
+			continue;
+		if (lo > (unsigned long)fn_in_it || (unsigned long)fn_in_it >= hi)
+			continue;
+		*ret_off = off;
+		*ret_len = hi - lo;
+		fd = open(path, O_RDONLY);
+	}
+	if (f)
+		fclose(f);
+	return fd;
+}
+
+/* As dlopen does it: the file is mapped once more, patched before it can run, and goes away again. */
+static void run_mapped(void)
+{
+	size_t len = 0;
+	uint64_t off = 0;
+	int fd = own_code((void *)f_mov, &off, &len), n;
+	unsigned long in = ((unsigned long)f_mov & 4095), before;
+	unsigned char *p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, (off_t)off), was[8];
+
+	CHECK(fd >= 0 && p != MAP_FAILED);
+	n = vos_rewrite_mapped(p, len, fd, off);
+	CHECK(n == 0, "%d left", n);
+	CHECK(!mprotect(p, len, PROT_READ | PROT_EXEC));
+	CHECK(p[in] == 0xe9);
+	before = test_calls;
+	CHECK(((long (*)(void))(void *)(p + in))() == getpid() && test_calls == before + 2);
+	CHECK(vos_rewrite_protect(p, len, PROT_READ | PROT_EXEC) == 0);
+	/* The file afresh over it: what was known about the old mapping is forgotten. */
+	vos_rewrite_unmapped(p, len);
+	CHECK(mmap(p, len, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, (off_t)off) == p && p[in] == 0xb8);
+	CHECK(vos_rewrite_mapped(p, len, fd, off) == 0 && p[in] == 0xe9);
+	vos_rewrite_unmapped(p, len);
+	munmap(p, len);
+
+	/* mprotect fails half-way: a page that cannot be made writable lies in the range. */
+	p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, (off_t)off);
+	CHECK(p != MAP_FAILED && len > 8192);
+	CHECK(mmap(p + 4096, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, fd, (off_t)off + 4096) == p + 4096);
+	memcpy(was, p + in, sizeof was);
+	n = vos_rewrite_mapped(p, len, fd, off);
+	CHECK(n > 0, "%d", n);
+	CHECK(!memcmp(was, p + in, sizeof was));
+	CHECK(mprotect(p, len, PROT_READ | PROT_EXEC) == 0 && ((long (*)(void))(void *)(p + in))() == getpid());
+	vos_rewrite_unmapped(p, len);
+	munmap(p, len);
+	CHECK(vos_rewrite_sites_left() == 0, "%u", vos_rewrite_sites_left());
+	close(fd);
+}
+
 static void run_places(void)
 {
 	struct vos_rewrite_place at;
@@ -228,6 +290,7 @@ int main(int argc, char **argv)
 	cfg.envp = env;
 	run_cases(false);
 	run_registers(false);
+	failures += run_adverse(&cfg);
 	r = vos_rewrite_init(&cfg);
 	CHECK(r == 0, "%d", r);
 	CHECK(vos_rewrite_sites_left() == 0, "%u", vos_rewrite_sites_left());
@@ -236,6 +299,7 @@ int main(int argc, char **argv)
 	run_registers(true);
 	run_libc();
 	run_anon();
+	run_mapped();
 	run_places();
 	CHECK(pairs_left("libc.so") == 0);
 	/* dlopen maps code of its own accord here, where nobody hooks mmap; what matters is that it still works. */

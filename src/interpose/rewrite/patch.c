@@ -286,22 +286,32 @@ static void fault_in(const struct vos_object *o)
 	}
 }
 
-/* Writes the patches into opened text and closes it.  0, or a negative errno: the object is as it was. */
-static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
+/*
+ * Gives opened text its protection back.  A policy may forbid to execute what was once writable or written (SELinux execmod):
+ * then the bytes of the file are mapped afresh.  0, or what mprotect said.
+ */
+static int close_text(const struct vos_object *o, int prot, int fd, uint64_t off)
 {
 	long len = (long)(o->hi - o->lo), r;
 
+	r = vos_raw3(SYS_mprotect, (long)o->lo, len, prot);
+	if (vos_is_err(r) && fd >= 0)
+		vos_raw6(SYS_mmap, (long)o->lo, len, prot, MAP_PRIVATE | MAP_FIXED, fd, (long)off);
+	return vos_is_err(r) ? (int)r : 0;
+}
+
+/* Writes the patches into opened text and closes it.  0, or a negative errno: the object is as it was. */
+static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
+{
+	long r;
+
 	/* ---- point of no return ---- */
 	write_all(o, false);
-	r = vos_raw3(SYS_mprotect, (long)o->lo, len, prot);
+	r = vos_raw3(SYS_mprotect, (long)o->lo, (long)(o->hi - o->lo), prot);
 	if (!vos_is_err(r))
 		return 0;
-	/* A policy may forbid to execute what was written (SELinux execmod): give the program its own bytes back. */
 	write_all(o, true);
-	if (!vos_is_err(vos_raw3(SYS_mprotect, (long)o->lo, len, prot)))
-		return (int)r;
-	if (fd >= 0)
-		vos_raw6(SYS_mmap, (long)o->lo, len, prot, MAP_PRIVATE | MAP_FIXED, fd, (long)off);
+	close_text(o, prot, fd, off);
 	return (int)r;
 }
 
@@ -390,7 +400,7 @@ uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
 		fault_in(o);
 		r = build_stubs(o);
 		if (r)
-			vos_raw3(SYS_mprotect, (long)o->lo, (long)(o->hi - o->lo), prot);
+			close_text(o, prot, fd, off);
 		else
 			r = write_object(o, prot, fd, off);
 	}
