@@ -32,6 +32,8 @@
 #define VOS_ENV_ROUTE      "VIRTUOS_ROUTE"
 /* The runtime's own, from image to image across exec: descriptor of a sealed memfd. */
 #define VOS_ENV_STATE      "VIRTUOS_STATE"
+/* Likewise, for virtuos-enter alone: FD:PATH of the statically linked program that it is to enter. */
+#define VOS_ENV_ENTER      "VIRTUOS_ENTER"
 
 /*
  * The system's supervisor, used only when --supervisor or VIRTUOS_SUPERVISOR says so ("system" stands for this path).

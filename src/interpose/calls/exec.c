@@ -12,6 +12,7 @@
 #include "../dispatch/table.h"
 #include "../entry/carrier.h"
 #include "../entry/environ.h"
+#include "../entry/exe.h"
 #include "../entry/state.h"
 #include "../entry/stats.h"
 #include "../entry/user.h"
@@ -144,6 +145,96 @@ static enum target look(struct exec *x, int64_t dirfd, const char *path, unsigne
 	return t;
 }
 
+/* virtuos-enter: beside this library, else in its installed place. */
+static bool find_enter(char *path, size_t cap)
+{
+	vos_fmt(path, cap, "%s/virtuos-enter", vos_environ_dir() ? vos_environ_dir() : "");
+	if (vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(path), 1 /* X_OK */, 0) == 0)
+		return true;
+	vos_fmt(path, cap, "%s/virtuos-enter", VOS_LIBEXECDIR);
+	return vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(path), 1, 0) == 0;
+}
+
+/* "#!interp arg": what the kernel makes of the arguments, in runtime memory; the rest are the program's own. */
+static int script_argv(const struct exec *x, const char *script, char ***ret_argv)
+{
+	uint64_t p;
+	size_t n = 0, at = 0;
+	char **v;
+
+	for (;; n++) {
+		if (vos_get_user64(&p, x->argv + 8 * n) < 0)
+			return -EFAULT;
+		if (!p)
+			break;
+		if (n > 1u << 20)
+			return -E2BIG;
+	}
+	v = vos_alloc((n + 4) * sizeof *v);
+	if (!v)
+		return -ENOMEM;
+	v[at++] = (char *)(uintptr_t)x->interp;
+	if (x->interp_arg[0])
+		v[at++] = (char *)(uintptr_t)x->interp_arg;
+	v[at++] = (char *)(uintptr_t)script;
+	for (size_t i = 1; i < n; i++) {
+		if (vos_get_user64(&p, x->argv + 8 * i) < 0) {
+			vos_free(v);
+			return -EFAULT;
+		}
+		v[at++] = (char *)(uintptr_t)p;
+	}
+	*ret_argv = v;
+	return 0;
+}
+
+/* A statically linked program, or a script for one: virtuos-enter in its place. */
+static long enter(struct exec *x, const char *loader, uint64_t user_envp, char **extra, unsigned n)
+{
+	struct vos_environ e;
+	const char *path = x->script ? x->interp : x->path;
+	char *word = vos_alloc(strlen(path) + 64), **argv = NULL;
+	long fd = -1, r;
+
+	if (!word)
+		return -ENOMEM;
+	if (x->script && x->fd < 0)
+		r = script_argv(x, x->path, &argv);
+	else
+		r = 0;
+	/* Both must be executable for the caller, as the kernel would ask. */
+	if (r == 0 && x->fd < 0)
+		r = vos_raw4(SYS_faccessat2, x->dirfd, VOS_PTR(x->path), 1, 0x200 /* AT_EACCESS */ | (x->flags & AT_EMPTY_PATH));
+	if (r == 0 && x->script)
+		r = vos_raw4(SYS_faccessat2, AT_FDCWD, VOS_PTR(path), 1, 0x200);
+	if (r == 0) {
+		if (!x->script && x->fd >= 0)
+			fd = vos_raw3(SYS_fcntl, x->fd, F_DUPFD, 0);
+		else if (!x->script && (x->flags & AT_EMPTY_PATH) && !*x->path)
+			fd = vos_raw3(SYS_fcntl, x->dirfd, F_DUPFD, 0);
+		else
+			fd = vos_raw4(SYS_openat, x->script ? AT_FDCWD : x->dirfd, VOS_PTR(path), O_RDONLY, 0);
+		r = fd < 0 ? fd : 0;
+	}
+	if (r == 0) {
+		vos_fmt(word, strlen(path) + 64, VOS_ENV_ENTER "=%ld:%s", fd, path);
+		extra[n++] = word;
+		extra[n] = NULL;
+		r = vos_environ_make(&e, user_envp, extra, true);
+	}
+	if (r == 0) {
+		vos_stats_flush();
+		r = vos_window6(SYS_execve, (uint64_t)(uintptr_t)loader, argv ? (uint64_t)(uintptr_t)argv : x->argv,
+				(uint64_t)(uintptr_t)e.v, 0, 0, 0);
+		vos_environ_free(&e);
+	}
+	if (fd >= 0)
+		vos_raw1(SYS_close, fd);
+	vos_free(argv);
+	vos_free(word);
+	return r;
+}
+
 /* The kernel's call, with what is known to be executed. */
 static long call_kernel(const struct exec *x, char **envp)
 {
@@ -158,16 +249,18 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	struct vos_proc *p = vos_self()->proc;
 	struct vos_state_out state;
 	struct vos_environ e;
-	char state_word[48], session_word[48], *extra[3];
+	char state_word[48], session_word[48], loader[VOS_PATH_BUF], *extra[4];
 	unsigned n = 0;
 	enum target t;
 	long r;
 
 	t = x->fd >= 0 ? look(x, x->fd, "", AT_EMPTY_PATH, 0) : look(x, x->dirfd, x->path, x->flags, 0);
-	if (t != DYNAMIC || !vos_environ_self()) {
-		if (t == STATIC)
-			x->why_alone = "it is statically linked";
-		else if (t == DYNAMIC)
+	if (t == STATIC && !find_enter(loader, sizeof loader)) {
+		x->why_alone = "it is statically linked, and virtuos-enter is not there";
+		t = ALONE;
+	}
+	if (t == ALONE || !vos_environ_self()) {
+		if (t != ALONE)
 			x->why_alone = "libvirtuos.so cannot be found any more";
 		/* The kernel may refuse yet; then nothing was left alone, but the line has been said.  It cannot be said later. */
 		if (vos_raw4(SYS_faccessat, x->dirfd, VOS_PTR(x->path), 1, 0) == 0)
@@ -189,6 +282,11 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 		extra[n++] = session_word;
 	}
 	extra[n] = NULL;
+	if (t == STATIC) {
+		r = enter(x, loader, user_envp, extra, n);
+		vos_state_undo(p, &state);
+		return r;
+	}
 	r = vos_environ_make(&e, user_envp, extra, true);
 	if (r == 0) {
 		vos_stats_flush();
@@ -224,6 +322,11 @@ static long exec_at(struct vos_frame *f, int64_t dirfd, uint64_t path, uint64_t 
 	} else if (r >= 0) {
 		x->fd = (int)r;
 		r = VOS_EXEC_NATIVE;
+	}
+	if (r == VOS_EXEC_NATIVE && vos_exe_names(x->text)) {
+		/* The kernel would start virtuos-enter there. */
+		vos_fmt(x->text, sizeof x->text, "%s", vos_exe_path());
+		x->dirfd = AT_FDCWD;
 	}
 	if (r == VOS_EXEC_NATIVE)
 		r = exec_target(x, envp);

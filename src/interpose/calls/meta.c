@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <utime.h>
+#include "../entry/exe.h"
 #include "../dispatch/mapping.h"
 #include "../dispatch/marshal.h"
 #include "../dispatch/path.h"
@@ -286,14 +287,20 @@ static long read_link(struct vos_frame *f, const struct form *m, unsigned buf_at
 long vos_call_readlink(struct vos_frame *f)
 {
 	static const struct form m = { .op = __NR_readlinkat, .dirfd = -1, .path = 0 };
+	long r;
 
+	if (vos_exe_readlink(f->rdi, f->rsi, f->rdx, &r))
+		return r;
 	return read_link(f, &m, 1);
 }
 
 long vos_call_readlinkat(struct vos_frame *f)
 {
 	static const struct form m = { .op = __NR_readlinkat, .dirfd = 0, .path = 1 };
+	long r;
 
+	if (vos_exe_readlink(f->rsi, f->rdx, f->r10, &r))
+		return r;
 	return read_link(f, &m, 2);
 }
 

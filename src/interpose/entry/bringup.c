@@ -92,7 +92,7 @@ bool vos_start_wanted(const struct vos_start *s)
 	return true;
 }
 
-void vos_start_process(struct vos_start *s)
+static void start_process(struct vos_start *s)
 {
 	static struct vos_proc proc;
 	static struct vos_sigtab sigtab;
@@ -118,20 +118,20 @@ void vos_start_process(struct vos_start *s)
 	vos_stats_init(s->stats);
 }
 
-void vos_start_environ(struct vos_start *s)
+static void start_environ(struct vos_start *s)
 {
 	vos_state_open(&s->last, s->state);
-	vos_environ_take(s->envp, &vos_start_environ);
+	vos_environ_take(s->envp, &vos_start_all);
 }
 
-void vos_start_rooms(struct vos_start *s)
+static void start_rooms(struct vos_start *s)
 {
 	for (unsigned i = 0; vos_rooms[i]; i++)
 		if (vos_rooms[i]->init && vos_rooms[i]->init(s->proc) < 0)
 			vos_panic("%s: cannot start", vos_rooms[i]->name);
 }
 
-void vos_start_signals(struct vos_start *s)
+static void start_signals(struct vos_start *s)
 {
 	vos_sig_init(s->proc, s->last.ignored, s->last.masked);
 }
@@ -160,7 +160,7 @@ static void add_domain(struct vos_proc *p, uint32_t kind, const char *name, cons
 	p->domain[p->ndomains++] = d;
 }
 
-void vos_start_domains(struct vos_start *s)
+static void start_domains(struct vos_start *s)
 {
 	struct vos_proc *p = s->proc;
 	char err[VOS_POLICY_ERROR], line[VOS_POLICY_ERROR + 64];
@@ -193,14 +193,24 @@ void vos_start_domains(struct vos_start *s)
 	vos_state_load(&s->last, p);
 }
 
-void vos_start_code(struct vos_start *s)
+static void start_code(struct vos_start *s)
 {
 	extern const char vos_entry[] __attribute__((visibility("hidden")));
-	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_code, .envp = s->envp };
+	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_all, .envp = s->envp };
 	int err = vos_rewrite_init(&cfg);
 
 	if (err < 0)
 		vos_note("nothing could be patched (error %d)", -err);
 	if (err < 0 || vos_rewrite_sites_left())
 		vos_sud_want("code that no plan covers");
+}
+
+void vos_start_all(struct vos_start *s)
+{
+	start_process(s);     /* struct vos_proc, this thread's carrier, the table */
+	start_environ(s);     /* what the last image left us; our words leave the environment */
+	start_signals(s);     /* from here on a fault in memory of the program is -EFAULT */
+	start_rooms(s);
+	start_domains(s);     /* policy, session, descriptors of the last image */
+	start_code(s);        /* patched, or trapped: from here on calls come to us */
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The steps of bring-up; preload.c and virtuos-enter take them in order. */
+/* Bring-up, for preload.c and loader.c (virtuos-enter). */
 #ifndef VOS_BRINGUP_H
 #define VOS_BRINGUP_H
 
@@ -21,11 +21,7 @@ struct vos_start {
 bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp);
 /* False when this program is to be left alone; has said why where the user should know. */
 bool vos_start_wanted(const struct vos_start *s);
-void vos_start_process(struct vos_start *s);
-void vos_start_environ(struct vos_start *s);
-void vos_start_signals(struct vos_start *s);
-void vos_start_rooms(struct vos_start *s);
-void vos_start_domains(struct vos_start *s);
-void vos_start_code(struct vos_start *s);
+/* Brings the runtime up: from its return on, calls come to us. */
+void vos_start_all(struct vos_start *s);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "../dispatch/table.h"
+#include "exe.h"
 #include "go.h"
 
 /*
@@ -65,8 +66,11 @@ void vos_go_without_domains(void)
 		case __NR_munmap:
 		case __NR_mremap:
 		case __NR_arch_prctl:
+			break;
 		case __NR_readlink:
 		case __NR_readlinkat:
+			if (!vos_exe_path())
+				vos_go[nr] = VOS_GO_NATIVE;
 			break;
 		default:
 			if (vos_route[nr] == VOS_SPECIAL && vos_calls[nr].support != VOS_SUPPORT_SELF)
