@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
 #include <virtuos/env.h>
 #include <virtuos/policy.h>
 #include "../dispatch/fdmap.h"
@@ -44,12 +45,53 @@ static uint64_t aux(const struct vos_start *s, uint64_t type)
 	return 0;
 }
 
+/*
+ * glibc hands main's arguments to constructors, musl does not: there whatever the registers hold arrives.  On the stack of
+ * the first thread the two vectors stand one behind the other, above this function's frame.
+ */
+static bool plausible(int argc, char **argv, char **envp)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	return argc >= 0 && (uintptr_t)argv > here && (uintptr_t)argv - here < 1UL << 27 && ((uintptr_t)argv & 7) == 0 &&
+	       envp == argv + argc + 1;
+}
+
+/* The environment by way of the auxiliary vector, whose contents the kernel tells, and which stands behind it. */
+static char **search_environment(void)
+{
+	uint64_t aux_words[4], from = 0, *w;
+	Elf64_auxv_t a[64];
+	long fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR("/proc/self/auxv"), O_RDONLY | O_CLOEXEC, 0);
+	long n = fd < 0 ? fd : vos_raw3(SYS_read, fd, VOS_PTR(a), sizeof a);
+
+	if (fd >= 0)
+		vos_raw1(SYS_close, fd);
+	if (n < (long)(4 * sizeof a[0]))
+		return NULL;
+	for (unsigned i = 0; i < (unsigned long)n / sizeof a[0] && a[i].a_type != AT_NULL; i++)
+		if (a[i].a_type == AT_RANDOM)
+			from = a[i].a_un.a_val & ~7UL;
+	if (!from)
+		return NULL;
+	memcpy(aux_words, a, sizeof aux_words);
+	/* Downwards through the same stack that this function runs on: all of it is mapped. */
+	for (w = (uint64_t *)from; (uintptr_t)w > (uintptr_t)__builtin_frame_address(0); w--)
+		if (memcmp(w, aux_words, sizeof aux_words) == 0) {
+			for (w--; w[-1]; w--)
+				;
+			return (char **)w;
+		}
+	return NULL;
+}
+
 bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp)
 {
-	char **e = envp;
+	char **e;
 
-	(void)argc;
-	(void)argv;
+	if (!plausible(argc, argv, envp))
+		envp = search_environment();
+	e = envp;
 	*s = (struct vos_start){ .envp = envp };
 	if (!envp)
 		return false;
