@@ -186,6 +186,8 @@ void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x)
 		x->forked.conn[k] = NULL;
 	}
 	x->n = 0;
+	if (p->session_fd >= 0)
+		vos_raw3(__NR_fcntl, p->session_fd, F_SETFD, FD_CLOEXEC);
 }
 
 static int save_one(struct vos_proc *p, struct vos_exec_conns *x, struct vos_domain *d)
@@ -216,6 +218,8 @@ int vos_remote_exec_prepare(struct vos_proc *p, uint32_t mask, struct vos_exec_c
 
 	x->n = 0;
 	memset(&x->forked, 0, sizeof x->forked);
+	if (p->session_fd >= 0)
+		vos_raw3(__NR_fcntl, p->session_fd, F_SETFD, 0);
 	for (uint32_t i = 0; i < p->ndomains && r == 0; i++)
 		if (mask & 1u << i)
 			r = save_one(p, x, p->domain[i]);
