@@ -28,6 +28,7 @@ struct vos_domain_cfg {
 	int         broker_fd;  /* to the supervisor */
 	uint64_t    epoch;
 	bool        verbose;
+	bool        no_uring;   /* wait with ppoll and threads, whatever the kernel has */
 };
 
 /* Runs until the supervisor goes: an exit status. */
@@ -142,6 +143,7 @@ struct vos_proxy {
 	struct vos_lane_state *lane; /* t.geo.lanes */
 	uint32_t lanes;              /* that the client uses */
 
+	const struct vos_domain_cfg *cfg;
 	uint32_t kind;               /* VOS_KIND_* */
 	uint64_t id;
 	struct vos_creds creds;

@@ -19,6 +19,7 @@ static const char help[] =
 "  --root=DIR       store: the directory that exports lie in (default: /)\n"
 "  --netns=NAME     net: the named network namespace to live in (default: the host's)\n"
 "  --epoch=N        how many times the domain has been started\n"
+"  --no-io-uring    wait with poll and threads, as on a kernel without it\n"
 "  --verbose        say what could not be applied\n"
 "  --help, --version\n";
 
@@ -41,8 +42,9 @@ int main(int argc, char **argv)
 		{ "kind", required_argument, NULL, 'k' },      { "name", required_argument, NULL, 'n' },
 		{ "root", required_argument, NULL, 'r' },      { "netns", required_argument, NULL, 's' },
 		{ "broker-fd", required_argument, NULL, 'b' }, { "epoch", required_argument, NULL, 'e' },
-		{ "verbose", no_argument, NULL, 'v' },         { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },         { NULL, 0, NULL, 0 },
+		{ "no-io-uring", no_argument, NULL, 'u' },     { "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct vos_domain_cfg cfg = { .name = "?", .root = "/", .broker_fd = -1, .epoch = 1 };
 	const uint32_t net = 1u << VOS_KIND_NET, store = 1u << VOS_KIND_STORE;
@@ -84,6 +86,9 @@ int main(int argc, char **argv)
 				fprintf(stderr, "virtuos-domain: --epoch=%s is not a number\n", optarg);
 				return 2;
 			}
+			break;
+		case 'u':
+			cfg.no_uring = true;
 			break;
 		case 'v':
 			cfg.verbose = true;

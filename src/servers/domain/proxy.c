@@ -100,7 +100,7 @@ static int bring_up(struct vos_proxy *p, const struct vos_msg *spawn, const int 
 	if (r)
 		return r;
 	p->engine = &vos_engine_uring;
-	r = p->engine->init(p);
+	r = p->cfg->no_uring ? -ENOSYS : p->engine->init(p);
 	if (r) {
 		p->engine->finish(p);
 		p->engine = &vos_engine_poll;
@@ -271,6 +271,7 @@ void vos_proxy_main(const struct vos_domain_cfg *cfg, int root_fd, const struct 
 	sigset_t none;
 	int r;
 
+	p->cfg = cfg;
 	p->kind = spawn->kind;
 	p->id = spawn->proxy;
 	p->channel = channel;

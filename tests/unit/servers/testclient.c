@@ -56,7 +56,7 @@ int tc_try_start(struct tc_domain *d, uint32_t kind, const char *root, const cha
 	d->sock = pair[0];
 	d->pid = fork();
 	if (d->pid == 0) {
-		char *argv[10];
+		char *argv[12];
 		int n = 0;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -74,6 +74,8 @@ int tc_try_start(struct tc_domain *d, uint32_t kind, const char *root, const cha
 			snprintf(nsarg, sizeof nsarg, "--netns=%s", netns);
 			argv[n++] = nsarg;
 		}
+		if (getenv("TC_NO_URING"))
+			argv[n++] = "--no-io-uring";
 		if (getenv("TC_VERBOSE"))
 			argv[n++] = "--verbose";
 		argv[n] = NULL;
