@@ -458,6 +458,10 @@ int vos_analyse(const struct vos_elf *e, struct vos_disasm *d, struct vos_analys
 			collect_targets(&a, a.func[i]);
 		for (size_t i = 0; i < a.nsites; i++)
 			watch(&a, a.site[i].vaddr - WINDOW, a.site[i].vaddr + 2 + WINDOW);
+		/* Once with what the functions themselves show, to see who will need padding: looking around is dear. */
+		merge_fresh(&a);
+		plan_all(&a, &r);
+		need_pads(&a, &r);
 		search_targets(&a);
 		plan_all(&a, &r);
 		if (need_pads(&a, &r)) {
