@@ -118,7 +118,7 @@ struct vos_dom *vos_dom_get(uint32_t kind, const char *name, const char *root, i
 /* In the child: becomes the broker. */
 static void become_broker(const struct vos_dom *d, int sock, pid_t parent)
 {
-	char kind[16], name[VOS_DOMAIN_NAME_MAX + 8], epoch[32], *root = NULL;
+	char kind[16], name[VOS_DOMAIN_NAME_MAX + 8], epoch[32], *root; /* or namespace */
 	char *argv[8] = { "virtuos-domain", kind, name, "--broker-fd=3", epoch };
 	int n = 5, null;
 	sigset_t none;
@@ -143,6 +143,11 @@ static void become_broker(const struct vos_dom *d, int sock, pid_t parent)
 	snprintf(epoch, sizeof epoch, "--epoch=%llu", (unsigned long long)d->epoch);
 	if (d->kind == VOS_KIND_STORE) {
 		if (asprintf(&root, "--root=%s", d->root) < 0)
+			_exit(126);
+		argv[n++] = root;
+	}
+	if (d->kind == VOS_KIND_NET && d->name[5] == ':') {
+		if (asprintf(&root, "--netns=%s", d->name + 6) < 0)
 			_exit(126);
 		argv[n++] = root;
 	}
