@@ -48,11 +48,12 @@
  *
  * N is its end of a SOCK_SEQPACKET pair whose other end is the session descriptor of the program; it ends, with its
  * domains, once the last holder of that other end is gone.  PID is the program's process: the supervisor listens on the
- * abstract SOCK_SEQPACKET address VOS_SESSION_ABSTRACT with that number in place of %u, so that `virtuos domain` finds it; an
- * abstract address leaves nothing behind.  Each side checks the other's uid (SO_PEERCRED): the same, or root.
+ * abstract SOCK_SEQPACKET address VOS_SESSION_ABSTRACT, so that `virtuos domain` finds it: %lu is the inode of
+ * /proc/self/ns/pid, for numbers of processes mean something within a PID namespace only, and %u is PID.  An abstract
+ * address leaves nothing behind.  Each side checks the other's uid (SO_PEERCRED): the same, or root.
  * Whoever starts it forks twice, so that the program does not find a child that it never made, and in a session of its
  * own (setsid), so that no signal of a terminal reaches it.
  */
-#define VOS_SESSION_ABSTRACT "virtuos-session-%u"
+#define VOS_SESSION_ABSTRACT "virtuos-session-%lu-%u"
 
 #endif

@@ -119,6 +119,8 @@ int vos_cli_supervisor_start(pid_t pid, bool verbose);
 int vos_cli_supervisor_connect(const char *address);
 /* Connects to the private supervisor of process `pid`.  Descriptor, or a negative errno, and nothing is said. */
 int vos_cli_supervisor_of(pid_t pid);
+/* What its address begins with, beside the number of the process. */
+unsigned long vos_cli_pid_namespace(void);
 
 /*
  * Begins a conversation: the caller's end of a pair whose other end went over `session`.  Negative errno.

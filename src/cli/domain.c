@@ -84,9 +84,10 @@ static size_t find_sessions(struct session *s, size_t max)
 	while (f && n < max && fgets(line, sizeof line, f)) {
 		const char *name = strchr(line, '@');
 		bool known = false;
+		unsigned long space;
 		unsigned pid;
 
-		if (!name || sscanf(name + 1, VOS_SESSION_ABSTRACT, &pid) != 1)
+		if (!name || sscanf(name + 1, VOS_SESSION_ABSTRACT, &space, &pid) != 2 || space != vos_cli_pid_namespace())
 			continue;
 		for (size_t i = 0; i < n; i++)
 			known |= s[i].pid == pid;
@@ -144,7 +145,10 @@ static int find(const struct options *o, struct session *s, size_t max)
 	return (int)(n + find_sessions(s + n, max - n));
 }
 
-/* Sends a command.  The pipe with its output, or -1 after a line on stderr. */
+#define ORDER_FAILED (-1)
+#define ORDER_GONE   (-2) /* a supervisor that is ending: nothing has been said */
+
+/* Sends a command.  The pipe with its output, or one of the above, after a line on stderr. */
 static int order(const struct session *s, const char *command)
 {
 	struct vos_msg *m = vos_cli_alloc(sizeof *m);
@@ -155,6 +159,10 @@ static int order(const struct session *s, const char *command)
 		vos_msg_text(m->text, sizeof m->text, command);
 		r = vos_cli_ask(call, m, &pipe_fd, CONTROL_MS);
 		close(call);
+	}
+	if (r == -EPIPE || r == -ECONNRESET) {
+		free(m);
+		return ORDER_GONE;
 	}
 	if (r != 0)
 		vos_cli_say("the supervisor cannot be asked: %s", vos_cli_error(r));
@@ -169,7 +177,7 @@ static int order(const struct session *s, const char *command)
 	if (pipe_fd >= 0)
 		close(pipe_fd);
 	free(m);
-	return -1;
+	return ORDER_FAILED;
 }
 
 /* All that comes over the pipe, or NULL when it does not end in time. */
@@ -247,7 +255,7 @@ static void print_row(const struct session *s, const struct row *r, bool json, b
 	}
 }
 
-static int list(struct session *s, int n, bool json)
+static int list(struct session *s, int n, bool json, bool named)
 {
 	bool first = true;
 	int code = 0;
@@ -260,7 +268,10 @@ static int list(struct session *s, int n, bool json)
 
 		if (fd >= 0)
 			close(fd);
-		if (!text)
+		/* Sessions end at any time; only of the one that was asked for it is said. */
+		if (fd == ORDER_GONE && named)
+			vos_cli_say("the supervisor cannot be asked: %s", vos_cli_error(-EPIPE));
+		if (!text && (fd != ORDER_GONE || named))
 			code = VOS_EXIT_FAILED;
 		for (char *line = text, *end; line && *line; line = end) {
 			struct row r = { .name = "" };
@@ -298,7 +309,9 @@ static int command(struct session *s, int n, const char *verb, const char *name)
 	else if (n > 1)
 		vos_cli_say("%d supervisors are running; say which: --session=PID or --supervisor=system "
 			    "('virtuos domain list' shows them)", n);
-	else if ((fd = order(&s[0], text)) >= 0) {
+	else if ((fd = order(&s[0], text)) == ORDER_GONE)
+		vos_cli_say("the supervisor cannot be asked: %s", vos_cli_error(-EPIPE));
+	else if (fd >= 0) {
 		output = drain(fd);
 		close(fd);
 		if (output) {
@@ -335,7 +348,7 @@ static int main_domain(const struct vos_cli_command *self, int argc, char **argv
 			return VOS_EXIT_USAGE;
 		}
 		n = find(&o, s, SESSIONS_MAX);
-		return n < 0 ? VOS_EXIT_FAILED : list(s, n, o.json);
+		return n < 0 ? VOS_EXIT_FAILED : list(s, n, o.json, o.session || o.supervisor);
 	}
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
 		known |= strcmp(argv[0], verbs[i]) == 0;

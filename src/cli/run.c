@@ -237,41 +237,47 @@ static int preload(const char *library)
 	return 0;
 }
 
-/* argv for virtuos-enter: itself, the ELF file, then the program's own argv. */
-static char **enter_argv(const char *enter, const struct vos_cli_program *p, char **argv)
+/* The argv that the kernel would make: a script's interpreter and its argument stand before the script. */
+static char **whole_argv(const struct vos_cli_program *p, char **argv)
 {
-	size_t n = 0, k = 0, before = 0;
+	size_t n = 0, before = 0;
 	char **v;
 
 	while (argv[n])
 		n++;
 	while (p->before && p->before[before])
 		before++;
-	v = vos_cli_alloc((n + before + 3) * sizeof *v);
-	v[k++] = vos_cli_dup(enter);
-	v[k++] = p->elf;
-	if (before)
-		memcpy(v + k, p->before, before * sizeof *v);
-	else
-		v[k++] = argv[0];
-	k += before;
-	if (n > 1)
-		memcpy(v + k, argv + 1, (n - 1) * sizeof *v);
+	if (before == 0)
+		return argv;
+	v = vos_cli_alloc((n + before + 1) * sizeof *v);
+	memcpy(v, p->before, before * sizeof *v);
+	memcpy(v + before, argv + 1, (n - 1) * sizeof *v);
 	return v;
+}
+
+/* virtuos-enter in the program's place: it maps the program from the descriptor that VIRTUOS_ENTER names. */
+static int enter(const struct vos_cli_program *p, char **argv)
+{
+	char *helper = vos_cli_peer("virtuos-enter"), *word;
+	int fd = open(p->elf, O_RDONLY);
+
+	if (!helper)
+		return VOS_EXIT_OURS;
+	if (fd < 0) {
+		vos_cli_say("%s: cannot be read, which a statically linked program must be to run under VirtuOS: %m", p->elf);
+		return VOS_EXIT_CANNOT_RUN;
+	}
+	word = vos_cli_format("%d:%s", fd, p->elf);
+	put(VOS_ENV_ENTER, word);
+	execv(helper, whole_argv(p, argv));
+	vos_cli_say("cannot start %s: %m", helper);
+	return VOS_EXIT_OURS;
 }
 
 static int become(const struct vos_cli_program *p, char **argv)
 {
-	char *helper;
-
-	if (p->kind == VOS_PROGRAM_STATIC) {
-		helper = vos_cli_peer("virtuos-enter");
-		if (!helper)
-			return VOS_EXIT_OURS;
-		execv(helper, enter_argv(helper, p, argv));
-		vos_cli_say("cannot start %s: %m", helper);
-		return VOS_EXIT_OURS;
-	}
+	if (p->kind == VOS_PROGRAM_STATIC)
+		return enter(p, argv);
 	execvp(argv[0], argv); /* with its rule for files without a #! line; p->path is what it finds */
 	if (errno == ENOENT && access(p->path, F_OK) == 0)
 		vos_cli_say("%s: cannot be run: its interpreter or loader is missing", argv[0]);

@@ -192,26 +192,30 @@ static char *slurp(const char *file)
 	return NULL;
 }
 
-/* An array of objects, one a process, each summed into the same tree. */
-static int read_file(const char *file, struct node *sums, unsigned long *processes)
+/* An array of objects, one for each program image, all summed into the same tree. */
+static int read_file(const char *file, struct node *sums, unsigned long *images)
 {
 	char *text = slurp(file);
 	const char *p;
+	bool array;
 	int code = 0;
 
 	if (!text)
 		return VOS_EXIT_FAILED;
 	p = blank(text);
-	if (*p == '[')
+	array = *p == '[';
+	if (array)
 		p = blank(p + 1);
 	while (p && *p == '{') {
 		p = value(p, sums, 0);
-		++*processes;
+		++*images;
 		p = p ? blank(p) : NULL;
 		if (p && *p == ',')
 			p = blank(p + 1);
 	}
-	if (!p || (*p && !(*p == ']' && !*blank(p + 1)))) {
+	if (p && array)
+		p = *p == ']' ? blank(p + 1) : NULL;
+	if (!p || *p) {
 		vos_cli_say("%s: not a file that 'virtuos run --stats' wrote", file);
 		code = VOS_EXIT_FAILED;
 	}
@@ -314,7 +318,7 @@ static int main_stat(const struct vos_cli_command *self, int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct node sums = { 0 };
-	unsigned long processes = 0;
+	unsigned long images = 0;
 	int rest, code = vos_cli_options(self, argc, argv, take, &o, &rest);
 
 	if (code)
@@ -324,8 +328,8 @@ static int main_stat(const struct vos_cli_command *self, int argc, char **argv)
 		return VOS_EXIT_USAGE;
 	}
 	for (; code == 0 && rest < argc; rest++)
-		code = read_file(argv[rest], &sums, &processes);
-	if (code == 0 && processes == 0) {
+		code = read_file(argv[rest], &sums, &images);
+	if (code == 0 && images == 0) {
 		vos_cli_say("no process has written its counts yet");
 		code = VOS_EXIT_FAILED;
 	}
@@ -334,12 +338,12 @@ static int main_stat(const struct vos_cli_command *self, int argc, char **argv)
 
 		if (pid)
 			pid->leaf = false; /* a sum of those says nothing */
-		at(&sums, "processes", strlen("processes"))->leaf = true;
-		at(&sums, "processes", strlen("processes"))->sum = processes;
+		at(&sums, "images", strlen("images"))->leaf = true;
+		at(&sums, "images", strlen("images"))->sum = images;
 		print_json(&sums, 0);
 		putchar('\n');
 	} else if (code == 0) {
-		printf("%-24s %14lu\n", "processes", processes);
+		printf("%-24s %14lu\n", "images", images);
 		print_calls(&sums, o.calls);
 		print_rest(&sums);
 		print_sites(&sums);

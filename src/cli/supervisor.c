@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -191,11 +192,18 @@ static int connect_to(const char *address)
 	return r;
 }
 
+unsigned long vos_cli_pid_namespace(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
 int vos_cli_supervisor_of(pid_t pid)
 {
 	char address[64] = "@";
 
-	snprintf(address + 1, sizeof address - 1, VOS_SESSION_ABSTRACT, (unsigned)pid);
+	snprintf(address + 1, sizeof address - 1, VOS_SESSION_ABSTRACT, vos_cli_pid_namespace(), (unsigned)pid);
 	return connect_to(address);
 }
 

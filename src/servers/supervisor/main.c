@@ -110,9 +110,14 @@ static bool find_domain_server(void)
 static void listen_abstract(unsigned session)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int len = snprintf(a.sun_path + 1, sizeof a.sun_path - 1, VOS_SESSION_ABSTRACT, session);
+	struct stat ns = { 0 };
+	int len;
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+	/* Without /proc it is 0 on both sides. */
+	if (stat("/proc/self/ns/pid", &ns))
+		ns.st_ino = 0;
+	len = snprintf(a.sun_path + 1, sizeof a.sun_path - 1, VOS_SESSION_ABSTRACT, (unsigned long)ns.st_ino, session);
 	if (fd >= 0 && bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) == 0 &&
 	    listen(fd, 32) == 0 && vos_session_listen(fd) == 0)
 		return;
