@@ -7,6 +7,7 @@
 #include "../dispatch/path.h"
 #include "../dispatch/table.h"
 #include "../entry/user.h"
+#include "../rt/rt.h"
 
 /* ---- cwd ------------------------------------------------------------------------------------------------------------------ */
 
@@ -122,6 +123,78 @@ long vos_call_umask(struct vos_frame *f)
 {
 	vos_cwd_umask((uint32_t)vos_arg(f, 0), true);
 	return vos_native(f);
+}
+
+/* ---- /proc/self/fd --------------------------------------------------------------------------------------------------------- */
+
+struct entry {
+	uint64_t ino, off;
+	uint16_t len;
+	unsigned char type;
+	char name[];
+};
+
+static bool is_fd_directory(uint64_t fd)
+{
+	char path[64], link[64];
+	const char *s = link;
+	uint64_t pid;
+	long n;
+
+	vos_fmt(path, sizeof path, "/proc/self/fd/%u", (uint32_t)fd);
+	n = vos_raw4(__NR_readlinkat, AT_FDCWD, VOS_PTR(path), VOS_PTR(link), sizeof link - 1);
+	if (n < 6)
+		return false;
+	link[n] = 0;
+	if (memcmp(s, "/proc/", 6) != 0)
+		return false;
+	s += 6;
+	if (!vos_number(&s, &pid) || pid != vos_self()->pid)
+		return false;
+	return strcmp(link + n - 3, "/fd") == 0 || strcmp(link + n - 7, "/fdinfo") == 0;
+}
+
+/* The entries in buf without our own descriptors; the bytes that are left. */
+static long without_own(unsigned char *buf, long n)
+{
+	long out = 0;
+
+	for (long at = 0; at < n;) {
+		struct entry *e = (struct entry *)(void *)(buf + at);
+		const char *s = e->name;
+		uint16_t len = e->len;
+		uint64_t fd;
+
+		if (len == 0)
+			break;
+		if (!vos_number(&s, &fd) || *s || vos_fd_kind(vos_proc_self(), (long)fd) != VOS_FDKIND_OWN) {
+			memmove(buf + out, e, len);
+			out += len;
+		}
+		at += len;
+	}
+	return out;
+}
+
+long vos_dir_hide_own(struct vos_frame *f)
+{
+	void *user = (void *)(uintptr_t)vos_arg(f, 1);
+	unsigned char *buf;
+	long n, left;
+
+	do {
+		n = vos_native(f);
+		if (n <= 0 || !is_fd_directory(vos_arg(f, 0)))
+			return n;
+		buf = vos_alloc((size_t)n);
+		if (!buf)
+			return n;
+		left = vos_copy_from_user(buf, user, (size_t)n) < 0 ? n : without_own(buf, n);
+		if (left < n && left && vos_copy_to_user(user, buf, (size_t)left) < 0)
+			left = -EFAULT;
+		vos_free(buf);
+	} while (left == 0);
+	return left;
 }
 
 /* ---- two paths -------------------------------------------------------------------------------------------------------------- */

@@ -253,3 +253,18 @@ long vos_call_open_by_handle_at(struct vos_frame *f)
 
 	return k == VOS_FDKIND_REMOTE || k == VOS_FDKIND_OWN ? -EBADF : vos_native(f);
 }
+
+/* ---- limits that the runtime stands in for ------------------------------------------------------------------------------------ */
+
+long vos_call_setrlimit(struct vos_frame *f)
+{
+	long r = vos_native(f);
+
+	vos_file_size_limit_changed();
+	return r;
+}
+
+long vos_call_prlimit64(struct vos_frame *f)
+{
+	return vos_call_setrlimit(f);
+}

@@ -86,6 +86,17 @@ static long open_at_number(struct vos_path *p, const struct opening *op, struct 
 	return fd;
 }
 
+/* /proc/PID/fd and the like, where our own descriptors are not to be seen: see vos_dir_hide_own(). */
+static bool lists_descriptors(const char *path)
+{
+	if (memcmp(path, "/proc/", 6) != 0 && memcmp(path, "/dev/fd", 7) != 0)
+		return false;
+	for (; *path; path++)
+		if (path[0] == '/' && path[1] == 'f' && path[2] == 'd')
+			return true;
+	return false;
+}
+
 static long open_path(struct vos_frame *f, unsigned path_at, struct vos_path *p, const struct opening *op)
 {
 	long r;
@@ -95,7 +106,7 @@ static long open_path(struct vos_frame *f, unsigned path_at, struct vos_path *p,
 
 		if (!p->domain) {
 			r = vos_path_native(f, path_at, p);
-			if (r >= 0 && p->ancestor)
+			if (r >= 0 && (p->ancestor || lists_descriptors(p->text)))
 				vos_fd_mark_dir((int)r, true);
 			if (!vos_path_retry(p, r))
 				return r;

@@ -184,9 +184,9 @@ static long resize(struct vos_mapfile *m, uint64_t size)
 		m->view_size = want;
 	}
 	m->size = size;
-	/* The segment ends where the file does: pages past it are SIGBUS for everybody. */
-	if (vos_raw2(__NR_fstat, m->segment, VOS_PTR(&st)) == 0 && (uint64_t)st.st_size != pages(size))
-		vos_raw2(__NR_ftruncate, m->segment, (long)pages(size));
+	/* The segment ends where the file does: pages past it are SIGBUS for everybody, and what a shorter file cut off is zero. */
+	if (vos_raw2(__NR_fstat, m->segment, VOS_PTR(&st)) == 0 && (uint64_t)st.st_size != size)
+		vos_raw2(__NR_ftruncate, m->segment, (long)size);
 	return 0;
 }
 

@@ -129,6 +129,8 @@ struct vos_ofd *vos_cwd_get(void)
 	struct vos_cwd *c = cwd_of(p);
 	struct vos_ofd *o;
 
+	if (!c)
+		return NULL; /* no policy: everything is native */
 	if (c->hidden)
 		enter_hidden(p, c);
 	if (!atomic_load_explicit(&c->ofd, memory_order_relaxed))
@@ -305,7 +307,7 @@ int vos_path_load(struct vos_proc *p, const void *data, size_t len, size_t *ret_
 
 	if (len < sizeof *s || s->len > len - sizeof *s)
 		return -EINVAL;
-	if (s->remote && s->domain < p->ndomains) {
+	if (c && s->remote && s->domain < p->ndomains) {
 		struct vos_ofd *o = vos_ofd_new(p->domain[s->domain], s->rfd, S_IFDIR, O_PATH);
 
 		if (!o)

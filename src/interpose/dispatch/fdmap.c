@@ -469,6 +469,29 @@ long vos_fd_dup_to(int fd, int to, uint32_t flags)
 
 /* ---- the runtime's own ------------------------------------------------------------------------------------------------ */
 
+uint64_t vos_fd_limit_lift(void)
+{
+	struct rlimit rl, want;
+
+	if (vos_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, VOS_PTR(&rl)) < 0 || rl.rlim_cur >= rl.rlim_max)
+		return 0;
+	want = rl;
+	want.rlim_cur = rl.rlim_cur < 1024 ? 1024 : rl.rlim_cur + 64;
+	if (want.rlim_cur > rl.rlim_max)
+		want.rlim_cur = rl.rlim_max;
+	return vos_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, VOS_PTR(&want), 0) < 0 ? 0 : rl.rlim_cur;
+}
+
+void vos_fd_limit_restore(uint64_t soft)
+{
+	struct rlimit rl;
+
+	if (soft && vos_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, VOS_PTR(&rl)) == 0) {
+		rl.rlim_cur = soft;
+		vos_raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, VOS_PTR(&rl), 0);
+	}
+}
+
 /* Under the lock. */
 int vos_fd_own_locked(struct vos_proc *p, int fd, int *where)
 {

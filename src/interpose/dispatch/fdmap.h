@@ -156,6 +156,13 @@ int vos_fd_own(int fd, int *where);
 /* The runtime closes one of its own (and forgets `where`). */
 void vos_fd_disown(int fd);
 
+/*
+ * While the runtime makes descriptors of its own, a program that has used up its soft limit must not hinder it: raises the
+ * limit as far as the hard one allows.  What to hand to _restore.
+ */
+uint64_t vos_fd_limit_lift(void);
+void vos_fd_limit_restore(uint64_t soft);
+
 /* Marks a native directory that is an ancestor of a prefix (or clears the mark). */
 void vos_fd_mark_dir(int fd, bool ancestor);
 

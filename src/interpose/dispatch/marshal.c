@@ -2,6 +2,8 @@
 /* Calls with structs, strings and small buffers, by the args column.  Reads and writes: transfer.c. */
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include "../entry/user.h"
 #include "marshal.h"
 #include "marshal_impl.h"
@@ -12,18 +14,29 @@ static void *ptr(uint64_t user)
 	return (void *)(uintptr_t)user;
 }
 
-void vos_raise_sigpipe(void)
+void vos_raise(int sig)
 {
 	struct vos_carrier *c = vos_self();
 	siginfo_t si;
 
 	/* As the kernel sends it: from the process to itself.  Delivered on the way out of the runtime. */
 	memset(&si, 0, sizeof si);
-	si.si_signo = SIGPIPE;
+	si.si_signo = sig;
 	si.si_code = SI_USER;
 	si.si_pid = (pid_t)c->pid;
 	si.si_uid = (uid_t)vos_raw0(__NR_getuid);
-	vos_raw4(__NR_rt_tgsigqueueinfo, c->pid, c->tid, SIGPIPE, VOS_PTR(&si));
+	vos_raw4(__NR_rt_tgsigqueueinfo, c->pid, c->tid, sig, VOS_PTR(&si));
+}
+
+bool vos_user_writable(uint64_t addr, uint64_t len)
+{
+	const uint64_t at[2] = { addr, addr + len - 1 };
+	unsigned char c;
+
+	for (unsigned i = 0; i < 2 && len; i++)
+		if (vos_copy_from_user(&c, ptr(at[i]), 1) < 0 || vos_copy_to_user(ptr(at[i]), &c, 1) < 0)
+			return false;
+	return true;
 }
 
 /* One marshalled argument: lane memory that came from, or goes back to, the program. */
@@ -141,6 +154,9 @@ static long put_argument(struct call *c, const struct vos_call *row, const uint6
 		cap = arg[param] < vos_lane_max(c->lane) / 2 ? arg[param] : vos_lane_max(c->lane) / 2;
 		c->req.arg[param] = cap;
 		c->piece[i].user = arg[i];
+		/* What a directory gave is gone: find a bad buffer before. */
+		if ((c->req.op == __NR_getdents64 || c->req.op == __NR_getdents) && !vos_user_writable(arg[i], cap))
+			return -EFAULT;
 		return put_mem(c, i, cap);
 	case VOS_A_INS:
 	case VOS_A_OUTS:
@@ -300,7 +316,11 @@ long vos_marshal_call(struct vos_frame *f, struct vos_ofd *o)
 	vos_self()->counts_remote[nr]++;
 	for (unsigned i = 0; i < 6; i++)
 		arg[i] = vos_arg(f, i);
-	if (vos_transfer_is(nr))
+	if ((nr == __NR_ftruncate || nr == __NR_fallocate) && (o->mode & S_IFMT) == S_IFREG &&
+	    (nr == __NR_ftruncate ? arg[1] : arg[2] + arg[3]) > vos_file_size_limit() && (int64_t)arg[1] >= 0) {
+		vos_raise(SIGXFSZ);
+		r = -EFBIG;
+	} else if (vos_transfer_is(nr))
 		r = vos_transfer(nr, arg, o);
 	else
 		r = vos_marshal_call_as(nr, arg, o, NULL);

@@ -5,6 +5,7 @@
 #ifndef VOS_MARSHAL_H
 #define VOS_MARSHAL_H
 
+#include <signal.h>
 #include <sys/uio.h>
 #include "../runtime.h"
 #include "fdmap.h"
@@ -39,8 +40,25 @@ static inline size_t vos_transfer_max(const struct vos_lane_client *l)
 {
 	return vos_lane_max(l) - 8192;
 }
-/* SIGPIPE to this thread, delivered on the way out of the runtime. */
-void vos_raise_sigpipe(void);
+/* A signal to this thread as the kernel sends it for a call, delivered on the way out of the runtime. */
+void vos_raise(int sig);
+static inline void vos_raise_sigpipe(void)
+{
+	vos_raise(SIGPIPE);
+}
+/* RLIMIT_FSIZE of the program, bytes; setrlimit and prlimit64 tell when it may have changed. */
+uint64_t vos_file_size_limit(void);
+void vos_file_size_limit_changed(void);
+
+/* Whether [addr, addr+len) is an address that a program may have at all: the kernel asks this before anything else. */
+static inline bool vos_user_ok(uint64_t addr, uint64_t len)
+{
+	const uint64_t end = 0x7ffffffff000;
+
+	return len <= end && addr <= end - len;
+}
+/* Whether the program could be handed bytes at the ends of [addr, addr+len) now; changes nothing there. */
+bool vos_user_writable(uint64_t addr, uint64_t len);
 
 /* ---- iovecs of the program ------------------------------------------------------------------------------------------ */
 

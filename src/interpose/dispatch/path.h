@@ -67,6 +67,9 @@ long vos_path_call(struct vos_frame *f, unsigned path_at, struct vos_path *p, un
 /* The native call in f with the argument path_at replaced as p wants. */
 long vos_path_native(struct vos_frame *f, unsigned path_at, struct vos_path *p);
 
+/* getdents64 natively; in /proc/PID/fd without the runtime's own descriptors (calls/dir.c). */
+long vos_dir_hide_own(struct vos_frame *f);
+
 /* Whether any prefix is routed at all. */
 static inline bool vos_path_routed(void)
 {

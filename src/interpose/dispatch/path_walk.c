@@ -344,6 +344,18 @@ static int end(struct vos_path *p, struct walk *w, const char *rest)
 	return 0;
 }
 
+/* A link of /proc/PID, whose text is not its meaning; /proc/self and /proc/mounts are ordinary ones. */
+static bool is_magic(const struct walk *w, size_t len)
+{
+	const char *s = w->cur;
+
+	if (!begins(s, "/proc/"))
+		return false;
+	for (s += 6; *s && *s != '/'; s++)
+		;
+	return *s || (len && w->link[0] == '/');
+}
+
 /* One component of `rest`.  1: go on; 0: p is settled; negative errno. */
 static int step(struct vos_path *p, struct walk *w)
 {
@@ -403,8 +415,8 @@ static int step(struct vos_path *p, struct walk *w)
 	t = read_link(w);
 	if (t < 0) /* missing or forbidden: the call itself will say so, at this place */
 		return t == -ENOENT || t == -EACCES || t == -ENOTDIR ? end(p, w, name + n) : (int)t;
-	if (t > 0 && !s && begins(w->cur, "/proc/") && (last || w->link[0] != '/'))
-		return end(p, w, name + n); /* a magic link: its text is not its meaning */
+	if (t > 0 && !s && is_magic(w, (size_t)t) && (last || w->link[0] != '/'))
+		return end(p, w, name + n);
 	if (t > 0) {
 		memmove(w->rest, name + n, strlen(name + n) + 1);
 		return expand(w, (size_t)t) < 0 ? -ELOOP : 1;

@@ -204,8 +204,8 @@ static void say_once(struct vos_domain *d, const char *text)
 		vos_say("%s", text);
 }
 
-int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
-	     struct vos_conn **ret)
+static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
+		struct vos_conn **ret)
 {
 	uint64_t end = vos_msg_deadline(ms);
 	struct vos_conn *c;
@@ -271,6 +271,16 @@ int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of,
 	d->said = 0;
 	*ret = c;
 	return 0;
+}
+
+int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
+	     struct vos_conn **ret)
+{
+	uint64_t soft = vos_fd_limit_lift();
+	int r = join(p, d, fork_of, ms, interruptible, ret);
+
+	vos_fd_limit_restore(soft);
+	return r;
 }
 
 /* ---- lanes ----------------------------------------------------------------------------------------------------------------- */

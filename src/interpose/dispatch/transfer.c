@@ -3,7 +3,10 @@
  * read, write and their kin.  What is larger than the lane goes in pieces; a short piece, an error or a signal after the
  * first piece ends the call with what was moved, as a signal or a full buffer ends Linux's own.
  */
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "../entry/user.h"
@@ -25,6 +28,8 @@ int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count)
 			return -EFAULT;
 		if ((ssize_t)v.iov_len < 0)
 			return -EINVAL;
+		if (!vos_user_ok((uint64_t)(uintptr_t)v.iov_base, v.iov_len))
+			return -EFAULT;
 		sum = v.iov_len > VOS_RW_MAX - sum ? VOS_RW_MAX : sum + v.iov_len;
 	}
 	*it = (struct vos_iter){ .iov = iov, .left_iov = count, .left = sum };
@@ -78,6 +83,30 @@ long vos_iter_from(struct vos_iter *it, void *dst, size_t len)
 long vos_iter_to(struct vos_iter *it, const void *src, size_t len)
 {
 	return iter_move(it, (unsigned char *)(uintptr_t)src, len, true);
+}
+
+/* ---- RLIMIT_FSIZE ------------------------------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t file_size_limit;
+static _Atomic uint32_t file_size_known;
+
+void vos_file_size_limit_changed(void)
+{
+	atomic_store(&file_size_known, 0);
+}
+
+uint64_t vos_file_size_limit(void)
+{
+	struct rlimit rl;
+
+	/* Asked once, and again when the program has set it; another process that sets ours is not noticed. */
+	if (!atomic_load_explicit(&file_size_known, memory_order_acquire)) {
+		if (vos_raw4(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, VOS_PTR(&rl)) < 0)
+			return RLIM_INFINITY;
+		atomic_store(&file_size_limit, rl.rlim_cur);
+		atomic_store_explicit(&file_size_known, 1, memory_order_release);
+	}
+	return atomic_load_explicit(&file_size_limit, memory_order_relaxed);
 }
 
 /* ---- the calls --------------------------------------------------------------------------------------------------------- */
@@ -149,6 +178,8 @@ static int understand(struct transfer *t, unsigned nr, const uint64_t arg[6])
 		return vos_iter_init(&t->it, arg[1], arg[2]);
 	if ((int64_t)arg[2] < 0 && nr != __NR_sendto && nr != __NR_recvfrom)
 		return -EINVAL;
+	if (!vos_user_ok(arg[1], arg[2] < VOS_RW_MAX ? arg[2] : VOS_RW_MAX))
+		return -EFAULT;
 	vos_iter_one(&t->it, arg[1], arg[2]);
 	return 0;
 }
@@ -259,6 +290,59 @@ static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client 
 	return r;
 }
 
+/* Where a write without an offset of its own will go. */
+static int64_t write_position(struct vos_ofd *o, const struct transfer *t)
+{
+	uint64_t none[6] = { 0 };
+	struct stat st;
+
+	if (t->at && !(o->flags & O_APPEND))
+		return (int64_t)t->pos;
+	if (!(o->flags & O_APPEND))
+		return vos_ofd_call(o, __NR_lseek, 0, SEEK_CUR, 0, NULL);
+	return vos_ofd_call_buf(o, __NR_fstat, none, 1, &st, 0, sizeof st, NULL) < 0 ? -1 : st.st_size;
+}
+
+/* RLIMIT_FSIZE is the program's, and the proxy has another: a write ends at it, and one that begins there is a signal. */
+static long file_limit(struct vos_ofd *o, struct transfer *t)
+{
+	uint64_t limit = vos_file_size_limit();
+	int64_t pos;
+
+	if (limit == RLIM_INFINITY || t->it.left == 0)
+		return 0;
+	pos = write_position(o, t);
+	if (pos < 0)
+		return 0;
+	if ((uint64_t)pos >= limit) {
+		vos_raise(SIGXFSZ);
+		return -EFBIG;
+	}
+	if (t->it.left > limit - (uint64_t)pos)
+		t->it.left = limit - (uint64_t)pos;
+	return 0;
+}
+
+/*
+ * A buffer that cannot take the data is found before the data is taken from a stream or the position moved.  At the end of
+ * a file there is nothing to put anywhere, and no fault.
+ */
+static long bad_buffer(struct vos_ofd *o, const struct transfer *t)
+{
+	uint64_t none[6] = { 0 };
+	struct stat st;
+	int64_t pos;
+
+	if ((o->mode & S_IFMT) != S_IFREG)
+		return -EFAULT;
+	pos = t->at ? (int64_t)t->pos : vos_ofd_call(o, __NR_lseek, 0, SEEK_CUR, 0, NULL);
+	if (pos < 0)
+		return pos;
+	if (vos_ofd_call_buf(o, __NR_fstat, none, 1, &st, 0, sizeof st, NULL) >= 0 && pos >= st.st_size)
+		return 0;
+	return -EFAULT;
+}
+
 long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 {
 	bool dgram = false, ended, sock = (o->mode & S_IFMT) == S_IFSOCK;
@@ -275,6 +359,18 @@ long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 		return r;
 	if (vos_mapping_any() && (o->mode & S_IFMT) == S_IFREG)
 		vos_mapping_flush(o);
+	if (t.in && (o->mode & S_IFMT) == S_IFREG) {
+		r = file_limit(o, &t);
+		if (r < 0)
+			return r;
+	}
+	/* The first byte only: whether the rest can be taken shows when there is a rest. */
+	if (!t.in && t.it.left && t.it.cur.iov_len && (t.flags & MSG_PEEK) == 0 &&
+	    !vos_user_writable((uint64_t)(uintptr_t)t.it.cur.iov_base, 1)) {
+		if ((o->flags & O_ACCMODE) == O_WRONLY)
+			return -EBADF;
+		return bad_buffer(o, &t);
+	}
 	if (sock)
 		dgram = vos_ofd_is_dgram(o) || (t.flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
 	if (dgram && t.in && t.it.left > vos_transfer_max(lane))
