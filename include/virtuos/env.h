@@ -30,6 +30,8 @@
 #define VOS_ENV_ONLY       "VIRTUOS_ONLY"
 /* "openat:native,read:native": bisects a misbehaving call. */
 #define VOS_ENV_ROUTE      "VIRTUOS_ROUTE"
+/* Folder of the plans for patching; else /var/cache/virtuos (root) or $XDG_CACHE_HOME/virtuos. */
+#define VOS_ENV_CACHE      "VIRTUOS_CACHE"
 /* The runtime's own, from image to image across exec: descriptor of a sealed memfd. */
 #define VOS_ENV_STATE      "VIRTUOS_STATE"
 /* Likewise, for virtuos-enter alone: FD:PATH of the statically linked program that it is to enter. */

@@ -62,7 +62,8 @@ static long kernel_action(int sig, const struct vos_ksigaction *a, struct vos_ks
 			k.flags &= ~(uint64_t)SA_NODEFER;
 		if (sig == SIGSYS)
 			k.flags |= SA_ONSTACK;
-		if (!(k.flags & VOS_SA_RESTORER)) {
+		/* SIGSYS must return by a call that is not trapped itself. */
+		if (!(k.flags & VOS_SA_RESTORER) || sig == SIGSYS) {
 			k.flags |= VOS_SA_RESTORER;
 			k.restorer = (uint64_t)(uintptr_t)vos_restorer;
 		}

@@ -162,6 +162,15 @@ static void start_process(struct vos_start *s)
 
 static void start_environ(struct vos_start *s)
 {
+	static const char *const names[] = { "HOME", "XDG_CACHE_HOME", VOS_ENV_CACHE };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		const char *value = word(s->envp, names[i]);
+
+		if (value)
+			s->cache[n++] = (char *)(uintptr_t)(value - strlen(names[i]) - 1);
+	}
 	vos_state_open(&s->last, s->state);
 	vos_environ_take(s->envp, &vos_start_all);
 }
@@ -238,7 +247,7 @@ static void start_domains(struct vos_start *s)
 static void start_code(struct vos_start *s)
 {
 	extern const char vos_entry[] __attribute__((visibility("hidden")));
-	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_all, .envp = s->envp };
+	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_all, .envp = s->cache };
 	int err = vos_rewrite_init(&cfg);
 
 	if (err < 0)

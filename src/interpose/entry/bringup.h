@@ -13,6 +13,7 @@ struct vos_start {
 	const char *execfn;            /* AT_EXECFN */
 	/* Values of the environment; NULL when absent. */
 	const char *policy, *session, *supervisor, *stats, *verbose, *only, *route, *state;
+	char *cache[4];                /* the words that say where plans are kept */
 	struct vos_state_in last;      /* what the last image left us */
 	struct vos_proc *proc;
 };

@@ -26,7 +26,8 @@ static bool has_name(const char *w, const char *name)
 static bool ours(const char *w)
 {
 	static const char *const names[] = { VOS_ENV_POLICY, VOS_ENV_SESSION, VOS_ENV_SUPERVISOR, VOS_ENV_STATS, VOS_ENV_VERBOSE,
-					     VOS_ENV_ONLY, VOS_ENV_ROUTE, VOS_ENV_STATE, VOS_ENV_ENTER };
+					     VOS_ENV_ONLY, VOS_ENV_ROUTE, VOS_ENV_CACHE, VOS_ENV_STATE,
+					     VOS_ENV_ENTER };
 
 	if (strncmp(w, "VIRTUOS", 7) != 0)
 		return false;

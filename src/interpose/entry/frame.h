@@ -40,6 +40,10 @@
  *   LEAVE    the frame at the top of the runtime stack is what the program goes on with
  *   WINDOW   in C, about to wait: go to vos_window_out
  *   FIRST    a thread that we see for the first time, no carrier yet
+ *   SIG_OPEN vos_sig_entry is about to jump to or call the handler in r12; what it pushed is at rsp
+ *   SIG_JUMP likewise, all but the jump is done
+ *   SIG_BACK the handler has returned; what was pushed is at rsp
+ *   SIG_RET  likewise, all but the return is done
  *   NONE     none of these
  */
 #define VOS_AT_NONE_     0
@@ -52,5 +56,9 @@
 #define VOS_AT_LEAVE     7
 #define VOS_AT_WINDOW    8
 #define VOS_AT_FIRST     9
+#define VOS_AT_SIG_OPEN  10
+#define VOS_AT_SIG_JUMP  11
+#define VOS_AT_SIG_BACK  12
+#define VOS_AT_SIG_RET   13
 
 #endif

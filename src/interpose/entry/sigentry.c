@@ -15,7 +15,7 @@ struct region { uint64_t start, kind; };
 extern const struct region vos_regions[] __attribute__((visibility("hidden")));
 struct fixup { uint64_t start, end, to; };
 extern const struct fixup vos_user_fixups[], vos_user_fixups_end[] __attribute__((visibility("hidden")));
-extern const char vos_entry[], vos_window_out[] __attribute__((visibility("hidden")));
+extern const char vos_entry[], vos_window_out[], vos_sig_back[] __attribute__((visibility("hidden")));
 extern uint64_t vos_first_rsp __attribute__((visibility("hidden")));
 
 #ifndef SYS_USER_DISPATCH
@@ -41,12 +41,6 @@ static bool mend_user_fault(struct vos_uc *uc)
 			return true;
 		}
 	return false;
-}
-
-static void mask_set(uint64_t mask)
-{
-	mask &= ~VOS_SIG_OURS;
-	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, VOS_PTR(&mask), 0, 8);
 }
 
 static void send_again(struct vos_carrier *c, int sig, const siginfo_t *info)
@@ -152,7 +146,44 @@ _Noreturn static void crash(int sig, const siginfo_t *info, const struct vos_uc 
 		vos_raw1(SYS_exit_group, 128 + sig);
 }
 
-struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *uc)
+/*
+ * A signal found vos_sig_entry of another between the opening of the mask and the handler, or between the handler and the return:
+ * uc becomes what it would be at the handler's first instruction, or behind its last.
+ */
+static void finish_entry(struct vos_uc *uc, unsigned at)
+{
+	uint64_t *p = (uint64_t *)uc->rsp; /* as pushed: mask or rip seen, rip in truth, context, info, sig; then the return address */
+	struct vos_uc *outer = (struct vos_uc *)p[2];
+
+	switch (at) {
+	case VOS_AT_SIG_OPEN:
+		uc->rdx = p[2], uc->rsi = p[3], uc->rdi = p[4], uc->rax = 0;
+		if (p[1] == 0) {
+			uc->rsp = (uint64_t)(p + 5);
+		} else {
+			p[0] = outer->rip;
+			p[-1] = (uint64_t)(uintptr_t)vos_sig_back;
+			uc->rsp = (uint64_t)(p - 1);
+		}
+		/* fall through */
+	case VOS_AT_SIG_JUMP:
+		uc->rip = uc->r12;
+		break;
+	case VOS_AT_SIG_BACK:
+		/* vos_sig_back looks at these: also when nothing was to be changed (p[1] == 0), it changes nothing then. */
+		if (p[1] && outer->rip == p[0])
+			outer->rip = p[1];
+		uc->rip = p[5];
+		uc->rsp = (uint64_t)(p + 6);
+		break;
+	case VOS_AT_SIG_RET:
+		uc->rip = p[0];
+		uc->rsp = (uint64_t)(p + 1);
+		break;
+	}
+}
+
+struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *uc, uint64_t *ret_mask)
 {
 	const struct vos_sig_verdict nothing = { 0, 0 };
 	const bool fault = info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS);
@@ -214,6 +245,12 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		break;
 	case VOS_AT_DONE_RCX:
 		uc->rip = uc->rcx;
+		break;
+	case VOS_AT_SIG_OPEN:
+	case VOS_AT_SIG_JUMP:
+	case VOS_AT_SIG_BACK:
+	case VOS_AT_SIG_RET:
+		finish_entry(uc, at);
 		break;
 	case VOS_AT_BELOW:
 	case VOS_AT_LEAVE:
@@ -289,7 +326,7 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 	if (!(act.flags & SA_NODEFER))
 		mask |= flag_of_sender;
 	resume = show_own_code(uc, restart);
-	mask_set(mask);
+	*ret_mask = mask & ~VOS_SIG_OURS;
 	return (struct vos_sig_verdict){ act.handler, resume };
 }
 

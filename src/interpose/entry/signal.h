@@ -90,8 +90,8 @@ extern void vos_sig_entry(int sig);
 extern void vos_restorer(void);
 _Noreturn void vos_sigreturn(void *uc);
 
-/* Called by vos_sig_entry(). */
-struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *uc);
+/* Called by vos_sig_entry(), which then puts *ret_mask in force. */
+struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *uc, uint64_t *ret_mask);
 /* Sends the noted signals again and leaves by rt_sigreturn; nr ≥ 0: the call is to be made again.  Returns only when none is noted. */
 void vos_sig_deliver(struct vos_frame *f, long nr);
 /* Whether the first noted signal's handler lets calls restart (SA_RESTART). */

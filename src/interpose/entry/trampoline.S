@@ -252,6 +252,9 @@ vos_window_out:
  * context right and says what to run: rax = 0 nothing (return to the interrupted code), else the program's handler; rdx = 0:
  * jump to it, so that nothing of ours is on its stack; else call it: the rip that it sees in its context is one of the original
  * code, where our jump or nothing stands now, and rdx is where to go on instead when it leaves that as it is.
+ *
+ * All signals are masked until the rt_sigprocmask here gives the handler the mask that it is to have.  One that comes right
+ * behind it must look as if it had come at the handler's first instruction (VOS_AT_SIG_*).
  */
 	.globl	vos_sig_entry
 	.hidden	vos_sig_entry
@@ -264,39 +267,56 @@ vos_sig_entry:
 	.cfi_adjust_cfa_offset 8
 	push	%rdx
 	.cfi_adjust_cfa_offset 8
+	push	$0			/* where to go on in truth */
+	.cfi_adjust_cfa_offset 8
+	push	$0			/* the mask; later the rip that the handler saw */
+	.cfi_adjust_cfa_offset 8
+	mov	%rsp, %rcx
 	cld
 	call	vos_sig_arrived
-	mov	%rax, %r11
-	mov	%rdx, %rcx
-	mov	(%rsp), %rdx
-	mov	8(%rsp), %rsi
-	mov	16(%rsp), %rdi
-	test	%r11, %r11
-	jz	2f
-	test	%rcx, %rcx
-	jnz	1f
-	add	$24, %rsp
-	.cfi_adjust_cfa_offset -24
+	test	%rax, %rax
+	jz	.Lsig_out
+	mov	%rdx, 8(%rsp)
+	/* No register is the handler's concern, but for its arguments; the kernel restores all from the context. */
+	mov	%rax, %r12
+	mov	$2, %edi		/* SIG_SETMASK */
+	mov	%rsp, %rsi
+	xor	%edx, %edx
+	mov	$8, %r10d
+	mov	$14, %eax		/* rt_sigprocmask */
+	syscall
+.Lsig_open:
+	mov	16(%rsp), %rdx
+	mov	24(%rsp), %rsi
+	mov	32(%rsp), %rdi
+	cmpq	$0, 8(%rsp)
+	jne	1f
 	xor	%eax, %eax
-	jmp	*%r11
-	.cfi_adjust_cfa_offset 24
-1:	push	%rcx
-	.cfi_adjust_cfa_offset 8
-	push	UC_RIP(%rdx)
-	.cfi_adjust_cfa_offset 8
+	add	$40, %rsp
+	.cfi_adjust_cfa_offset -40
+.Lsig_jump:
+	jmp	*%r12
+	.cfi_adjust_cfa_offset 40
+.Lsig_open2:
+1:	mov	UC_RIP(%rdx), %rcx
+	mov	%rcx, (%rsp)
 	xor	%eax, %eax
-	call	*%r11
+	call	*%r12
+	.globl	vos_sig_back
+	.hidden	vos_sig_back
+vos_sig_back:
 	mov	16(%rsp), %rdi
 	mov	(%rsp), %rdx
 	cmp	UC_RIP(%rdi), %rdx
-	jne	3f			/* the handler moved it: so be it */
+	jne	.Lsig_out		/* the handler moved it: so be it */
 	mov	8(%rsp), %rsi
 	mov	%rsi, UC_RIP(%rdi)
-3:	add	$16, %rsp
-	.cfi_adjust_cfa_offset -16
-2:	add	$24, %rsp
-	.cfi_adjust_cfa_offset -24
+.Lsig_out:
+	add	$40, %rsp
+	.cfi_adjust_cfa_offset -40
+.Lsig_ret:
 	ret
+.Lsig_end:
 	.cfi_endproc
 	.size	vos_sig_entry, . - vos_sig_entry
 
@@ -427,6 +447,12 @@ vos_regions:
 	.quad	.Lfirst_end, VOS_AT_NONE_
 	.quad	.Lwindow, VOS_AT_WINDOW
 	.quad	.Lwindow_end, VOS_AT_NONE_
+	.quad	.Lsig_open, VOS_AT_SIG_OPEN
+	.quad	.Lsig_jump, VOS_AT_SIG_JUMP
+	.quad	.Lsig_open2, VOS_AT_SIG_OPEN
+	.quad	vos_sig_back, VOS_AT_SIG_BACK
+	.quad	.Lsig_ret, VOS_AT_SIG_RET
+	.quad	.Lsig_end, VOS_AT_NONE_
 	.quad	-1, 0
 
 	.bss
