@@ -141,5 +141,5 @@ int main(void)
 		printf("a handler saw rip in the runtime, at text + 0x%lx\n", (unsigned long)foreign);
 		return 1;
 	}
-	return hits > 1000 ? 0 : 1;
+	return hits > 50 ? 0 : 1;
 }
