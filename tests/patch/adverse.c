@@ -116,6 +116,30 @@ static int raving_planner(const struct vos_rewrite_cfg *cfg)
 	return with_planner(cfg, "cat /bin/sh >&3");
 }
 
+/* Under a filter that ends whoever asks for anything: new code is known to be unknown, and that is all. */
+static int confined(const struct vos_rewrite_cfg *cfg)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {sizeof code / sizeof *code, code};
+	char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (vos_rewrite_init(cfg) || vos_rewrite_sites_left())
+		return 1;
+	vos_rewrite_confine();
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		return 2;
+	if (vos_rewrite_protect(p, 4096, PROT_READ | PROT_EXEC) != 1 || vos_rewrite_anon(p + 4096, 4096) != 1 ||
+	    vos_rewrite_mapped(p, 4096, 0, 0) != 1 || vos_rewrite_sites_left() != 2)
+		return 3;
+	vos_rewrite_unmapped(p, 8192);
+	return vos_rewrite_sites_left() ? 4 : 0;
+}
+
 static int all_patched(const struct vos_rewrite_cfg *cfg)
 {
 	return vos_rewrite_init(cfg) || vos_rewrite_sites_left() || f_mov(1) != getpid() || !test_calls;
@@ -160,7 +184,7 @@ int run_adverse(const struct vos_rewrite_cfg *cfg)
 	} cases[] = {
 		{"forbidden", forbidden}, {"no planner", no_planner}, {"hanging planner", hanging_planner},
 		{"silent planner", silent_planner}, {"failing planner", failing_planner}, {"raving planner", raving_planner},
-		{"bad cache", bad_cache},
+		{"bad cache", bad_cache}, {"confined", confined},
 	};
 	int failures = 0;
 

@@ -90,6 +90,13 @@ static uint32_t suspect(uint64_t lo, uint64_t hi, const char *name, uint32_t n)
 	return vos_object_suspect(o, n);
 }
 
+/* Nothing may be asked any more: whatever was there is replaced by something unknown. */
+static uint32_t replace(uint64_t lo, uint64_t hi)
+{
+	forget(lo, hi, true);
+	return overlaps_live(lo, hi) ? 0 : suspect(lo, hi, "", 1);
+}
+
 /* ---- raw code ---- */
 
 static uint64_t hash_around(const uint8_t *p, uint64_t lo, uint64_t hi)
@@ -240,15 +247,15 @@ static uint32_t patch_files(const struct vos_map *list, uint32_t n)
 static int collect(struct vos_maps *maps, struct vos_map **ret_list, uint32_t *ret_n)
 {
 	struct vos_map m, *list = NULL;
-	uint64_t own_ino = 0;
+	const char *own = "";
 	uint32_t n = 0, cap = 0;
 	size_t pos = 0;
 
 	while (vos_maps_next(maps, &pos, &m))
 		if (is_own(&m))
-			own_ino = m.ino;
+			own = m.path;
 	for (pos = 0; vos_maps_next(maps, &pos, &m);) {
-		if (!(m.prot & PROT_EXEC) || is_kernels(&m) || is_own(&m) || (own_ino && m.ino == own_ino))
+		if (!(m.prot & PROT_EXEC) || is_kernels(&m) || is_own(&m) || (*own && !strcmp(m.path, own)))
 			continue;
 		if (!(m.prot & PROT_READ) || m.prot & PROT_WRITE || m.shared) {
 			/* Cannot be read, may be written to at any time, or is not ours alone. */
@@ -358,7 +365,7 @@ int vos_rewrite_mapped(void *addr, size_t len, int fd, uint64_t off)
 	if (!st || !st->up)
 		return 1;
 	vos_lock(&st->lock);
-	left = patch_mapping(lo, hi, fd, off);
+	left = st->confined ? replace(lo, hi) : patch_mapping(lo, hi, fd, off);
 	vos_objects_count();
 	vos_unlock(&st->lock);
 	return (int)left;
@@ -372,7 +379,7 @@ int vos_rewrite_anon(void *addr, size_t len)
 	if (!st || !st->up)
 		return (int)vos_pairs_count(lo, hi);
 	vos_lock(&st->lock);
-	left = patch_raw(lo, hi, PROT_READ, "");
+	left = st->confined ? replace(lo, hi) : patch_raw(lo, hi, PROT_READ, "");
 	vos_objects_count();
 	vos_unlock(&st->lock);
 	return (int)left;
@@ -413,6 +420,13 @@ int vos_rewrite_protect(void *addr, size_t len, int prot)
 		vos_unlock(&st->lock);
 		return 0;
 	}
+	if (st->confined) {
+		vos_lock(&st->lock);
+		left = replace(lo, hi);
+		vos_objects_count();
+		vos_unlock(&st->lock);
+		return (int)left;
+	}
 	if (vos_maps_read(&maps))
 		return 1;
 	vos_lock(&st->lock);
@@ -449,7 +463,7 @@ unsigned vos_rewrite_undo(void *addr, size_t len)
 	uint64_t lo = (uint64_t)addr, hi = lo + ((len + 4095) & ~4095ull);
 	unsigned n = 0;
 
-	if (!st || !overlaps_live(lo, hi))
+	if (!st || st->confined || !overlaps_live(lo, hi))
 		return 0;
 	vos_lock(&st->lock);
 	for (uint32_t i = 0; i < count_objects(); i++) {
@@ -463,6 +477,12 @@ unsigned vos_rewrite_undo(void *addr, size_t len)
 	vos_objects_count();
 	vos_unlock(&st->lock);
 	return n;
+}
+
+void vos_rewrite_confine(void)
+{
+	if (st)
+		atomic_store(&st->confined, true);
 }
 
 unsigned vos_rewrite_sites_left(void)

@@ -65,6 +65,12 @@ void vos_rewrite_unmapped(void *addr, size_t len);
  */
 unsigned vos_rewrite_undo(void *addr, size_t len);
 
+/*
+ * The program is about to put a seccomp filter over itself, which might end it for a call of ours: from here on this room makes
+ * none. New code counts as one site that is left.
+ */
+void vos_rewrite_confine(void);
+
 /* Sites known, or suspected, that are not patched: while there are any, the fallback must be armed. */
 unsigned vos_rewrite_sites_left(void);
 

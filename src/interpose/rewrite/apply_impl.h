@@ -82,6 +82,7 @@ struct vos_rewrite {
 	const void *entry;
 	uint64_t own;
 	bool threads, up;
+	_Atomic bool confined;     /* no more system calls */
 	uint32_t anon_runs;
 	uint32_t other_left;       /* suspects for which no object was to be had */
 	uint32_t nseen;

@@ -47,7 +47,7 @@ void vos_objects_count(void)
 
 static void free_stubs(struct vos_object *o)
 {
-	if (o->area)
+	if (o->area && !vos_rewrite_state->confined)
 		vos_raw2(SYS_munmap, (long)o->area, (long)o->area_len);
 	vos_free(o->stub_at);
 	o->area = 0;
@@ -64,7 +64,9 @@ void vos_object_drop(struct vos_object *o)
 	while (atomic_load(&st->readers))
 		__builtin_ia32_pause();
 	free_stubs(o);
-	vos_plan_release(&o->want);
+	if (!vos_rewrite_state->confined)
+		vos_plan_release(&o->want);
+	o->want.plan = NULL;
 	o->left = 0;
 }
 

@@ -70,7 +70,7 @@ static bool patch_ok(const struct vos_plan_head *h, const struct vos_plan_site *
 		return false;
 	if (s->nfix > VOS_PLAN_MAX_FIX || s->fix > h->nfixes || s->nfix > h->nfixes - s->fix)
 		return false;
-	for (unsigned i = 0; i < s->nfix; i++, (void)0) {
+	for (unsigned i = 0; i < s->nfix; i++) {
 		const struct vos_plan_fix *x = &f[s->fix + i];
 
 		if (x->kind > VOS_FIX_ENTRY || x->at > s->stub_len - 4 || x->end < x->at + 4 || x->end > s->stub_len)
@@ -94,7 +94,7 @@ int vos_plan_check(const void *data, size_t len)
 	const struct vos_plan_head *h = data;
 	const struct vos_plan_site *s;
 	uint32_t count[VOS_PLAN_KINDS] = {0};
-	uint64_t stub_end = 0;
+	uint64_t stub_end = 0, patch_end = 0;
 
 	if (len < sizeof *h || (uintptr_t)data % 8 || h->magic != VOS_PLAN_MAGIC)
 		return -EINVAL;
@@ -138,8 +138,9 @@ int vos_plan_check(const void *data, size_t len)
 			return -EINVAL;
 		if (s[i].kind == VOS_PLAN_PAD && !in_segs(h, s[i].pad, 5))
 			return -EINVAL;
-		if (s[i].stub < stub_end)
+		if (s[i].stub < stub_end || s[i].patch < patch_end)
 			return -EINVAL;
+		patch_end = s[i].patch + s[i].patch_len;
 		stub_end = (uint64_t)s[i].stub + s[i].stub_len;
 	}
 	for (int k = 0; k < VOS_PLAN_KINDS; k++)
