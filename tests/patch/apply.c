@@ -254,6 +254,30 @@ static void run_mapped(void)
 	close(fd);
 }
 
+/* A library that was replaced while it is in use.  Only root can still look at it. */
+static void run_deleted(void)
+{
+	char copy[] = "/tmp/vos-deleted-XXXXXX", cmd[512];
+	Dl_info info;
+	int fd = mkstemp(copy), n;
+	uint64_t off = 0;
+	size_t len = 0;
+	void *p;
+
+	CHECK(fd >= 0 && dladdr((void *)f_mov, &info));
+	snprintf(cmd, sizeof cmd, "cp %s %s", info.dli_fname, copy);
+	CHECK(!system(cmd) && !unlink(copy));
+	close(own_code((void *)f_mov, &off, &len));
+	/* cp has written into the file that fd holds. */
+	p = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, (off_t)off);
+	CHECK(p != MAP_FAILED);
+	n = vos_rewrite_mapped(p, len, -1, 0);
+	CHECK(geteuid() ? n >= 0 : n == 0, "%d left", n);
+	vos_rewrite_unmapped(p, len);
+	munmap(p, len);
+	close(fd);
+}
+
 static void run_places(void)
 {
 	struct vos_rewrite_place at;
@@ -300,6 +324,7 @@ int main(int argc, char **argv)
 	run_libc();
 	run_anon();
 	run_mapped();
+	run_deleted();
 	run_places();
 	CHECK(pairs_left("libc.so") == 0);
 	/* dlopen maps code of its own accord here, where nobody hooks mmap; what matters is that it still works. */

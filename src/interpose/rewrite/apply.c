@@ -176,22 +176,33 @@ struct file_map {
 	struct vos_map m;
 	struct vos_plan_want want;
 	int fd; /* -1: its file cannot be had, or is no ELF object: raw code */
+	char link[80];
 };
 
-static void open_file(struct file_map *f)
+static bool open_as(struct file_map *f, const char *path)
 {
-	long fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(f->m.path), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	long fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(path), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 
 	f->fd = -1;
 	if (vos_is_err(fd))
-		return;
+		return false;
 	/* By now the path may name another file. */
 	if (vos_plan_identify((int)fd, f->m.ino, &f->want.id)) {
 		vos_raw1(SYS_close, fd);
-		return;
+		return false;
 	}
 	f->fd = (int)fd;
-	f->want.path = f->m.path;
+	f->want.path = path;
+	return true;
+}
+
+static void open_file(struct file_map *f)
+{
+	if (open_as(f, f->m.path))
+		return;
+	/* Deleted, or in another mount namespace: the mapping itself leads to it, for those who may look (root). */
+	vos_fmt(f->link, sizeof f->link, "/proc/%d/map_files/%lx-%lx", (int)vos_raw0(SYS_getpid), f->m.whole_lo, f->m.whole_hi);
+	open_as(f, f->link);
 }
 
 static uint32_t patch_file(struct file_map *f)

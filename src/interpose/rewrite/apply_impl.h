@@ -13,6 +13,7 @@
 
 struct vos_map {
 	uint64_t lo, hi, off, ino;
+	uint64_t whole_lo, whole_hi; /* as /proc says; lo and hi may be clipped by whoever has it */
 	int prot;
 	bool shared;
 	const char *path; /* NUL-terminated, "" for anonymous memory */

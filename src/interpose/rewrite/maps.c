@@ -98,6 +98,8 @@ bool vos_maps_next(struct vos_maps *m, size_t *pos, struct vos_map *ret)
 	p += *p == '-';
 	ret->hi = hex(&p);
 	p += *p == ' ';
+	ret->whole_lo = ret->lo;
+	ret->whole_hi = ret->hi;
 	ret->prot = 0;
 	ret->shared = false;
 	for (; *p && *p != ' '; p++) {
