@@ -118,6 +118,16 @@ static void remember_self(const char *list, const void *self)
 	slash = self_dir ? strrchr(self_dir, '/') : NULL;
 	if (slash)
 		*slash = 0;
+	if (slash && strcmp(slash + 1, "virtuos-enter") == 0) {
+		/* This image is a statically linked program; those that it starts need the library. */
+		vos_free(self_path);
+		self_path = vos_alloc(strlen(self_dir) + sizeof VOS_LIBDIR + 32);
+		if (!self_path)
+			return;
+		vos_fmt(self_path, strlen(self_dir) + 32, "%s/libvirtuos.so", self_dir);
+		if (vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(self_path), 4 /* R_OK */, 0) < 0)
+			vos_fmt(self_path, sizeof VOS_LIBDIR + 32, "%s/libvirtuos.so", VOS_LIBDIR);
+	}
 }
 
 /* Takes this library out of LD_PRELOAD's value, in place; false when nothing is left. */

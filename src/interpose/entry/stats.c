@@ -6,6 +6,7 @@
 #include "../rewrite/apply.h"
 #include "../rt/rt.h"
 #include "carrier.h"
+#include "exe.h"
 #include "signal.h"
 #include "stats.h"
 
@@ -48,6 +49,10 @@ void vos_stats_init(const char *path)
 	if (!path || !*path)
 		return;
 	file = vos_strdup(path);
+	if (vos_exe_path()) {
+		vos_fmt(program, sizeof program, "%s", vos_exe_path());
+		return;
+	}
 	n = vos_raw3(SYS_readlink, VOS_PTR("/proc/self/exe"), VOS_PTR(program), sizeof program - 1);
 	if (n < 0)
 		program[0] = 0;
