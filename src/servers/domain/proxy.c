@@ -231,7 +231,8 @@ static void loop(struct vos_proxy *p)
 				      memory_order_relaxed);
 		n = vos_serve_turn(p);
 		n += (uint32_t)p->engine->turn(p, false);
-		if (n) {
+		/* A word of the broker counts as work too: the turn that saw it must not be the last before a sleep. */
+		if (n || p->channel_ready) {
 			idle_since = 0;
 			continue;
 		}
