@@ -122,9 +122,12 @@ static int write_all(int port, const char *file)
 		if (now_ms() - last > gap)
 			gap = now_ms() - last;
 		last = now_ms();
-		/* How far it is, for whoever watches. */
-		if (acknowledged % 64 == 0 && ftruncate(STDOUT_FILENO, 0) == 0)
-			dprintf(STDOUT_FILENO, "%lu\n", acknowledged);
+		/* How far it is, for whoever watches: one line, always whole. */
+		if (acknowledged % 64 == 0) {
+			snprintf(answer, sizeof answer, "%12lu\n", acknowledged);
+			if (pwrite(STDOUT_FILENO, answer, strlen(answer), 0) < 0)
+				perror("acknowledged: progress");
+		}
 	}
 	f = fopen(file, "w");
 	if (!f || fprintf(f, "%lu %lu %llu\n", acknowledged, reconnects ? reconnects - 1 : 0, (unsigned long long)gap) < 0 ||
