@@ -15,6 +15,8 @@
 /* Landed by their rooms; absent in unit tests. */
 __attribute__((weak)) void vos_domain_restored(struct vos_domain *d);
 __attribute__((weak)) long vos_cwd_sync_umask(struct vos_domain *d);
+__attribute__((weak)) uint64_t vos_fd_limit_lift(void);
+__attribute__((weak)) void vos_fd_limit_restore(uint64_t soft);
 
 #define SLICE_NS 20000000
 #define TRY_MS   1
@@ -276,10 +278,11 @@ static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_
 int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
 	     struct vos_conn **ret)
 {
-	uint64_t soft = vos_fd_limit_lift();
+	uint64_t soft = vos_fd_limit_lift ? vos_fd_limit_lift() : 0;
 	int r = join(p, d, fork_of, ms, interruptible, ret);
 
-	vos_fd_limit_restore(soft);
+	if (soft)
+		vos_fd_limit_restore(soft);
 	return r;
 }
 
