@@ -76,6 +76,11 @@ long vos_call_mmap(struct vos_frame *f)
 		if (o) {
 			r = o->domain ? vos_mapping_mmap(f, o) : -ENODEV;
 			vos_ofd_put(o);
+			if (!vos_is_err(r) && ((int)f->rdx & PROT_EXEC)) {
+				/* A program or library of a domain: its bytes are there by now. */
+				vos_rewrite_protect((void *)r, (f->rsi + PAGE - 1) & ~(PAGE - 1), (int)f->rdx);
+				fallback();
+			}
 			return r;
 		}
 		if (vos_fd_kind(vos_proc_self(), (uint32_t)f->r8) == VOS_FDKIND_OWN)

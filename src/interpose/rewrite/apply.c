@@ -412,11 +412,21 @@ static uint32_t protect_one(struct vos_map *m, int prot)
 	return overlaps_live(m->lo, m->hi) ? 0 : patch_files(m, 1);
 }
 
+/* The bytes 0f 05 across `edge`, of which one side is executable already: no plan of one side alone sees that site. */
+static uint32_t straddling(uint64_t edge, const char *name)
+{
+	if (*(const uint8_t *)(edge - 1) != 0x0f || *(const uint8_t *)edge != 0x05 || vos_object_covers(edge - 1))
+		return 0;
+	return suspect(edge - 1, edge + 1, name, 1);
+}
+
 int vos_rewrite_protect(void *addr, size_t len, int prot)
 {
 	uint64_t lo = (uint64_t)addr, hi = lo + ((len + 4095) & ~4095ull);
 	struct vos_maps maps;
 	struct vos_map m;
+	const int code = PROT_READ | PROT_EXEC;
+	bool before = false, after = false, first = false, last = false;
 	uint32_t left = 0;
 	size_t pos = 0;
 
@@ -442,6 +452,10 @@ int vos_rewrite_protect(void *addr, size_t len, int prot)
 		return 1;
 	vos_lock(&st->lock);
 	while (vos_maps_next(&maps, &pos, &m)) {
+		before |= m.hi == lo && (m.prot & code) == code;
+		after |= m.lo == hi && (m.prot & code) == code;
+		first |= m.lo <= lo && lo < m.hi && m.prot & PROT_READ;
+		last |= m.lo < hi && hi <= m.hi && m.prot & PROT_READ;
 		if (m.hi <= lo || hi <= m.lo || is_kernels(&m) || is_own(&m))
 			continue;
 		if (m.lo < lo) {
@@ -451,6 +465,10 @@ int vos_rewrite_protect(void *addr, size_t len, int prot)
 		m.hi = hi < m.hi ? hi : m.hi;
 		left += protect_one(&m, prot);
 	}
+	if (before && first)
+		left += straddling(lo, "");
+	if (after && last)
+		left += straddling(hi, "");
 	vos_objects_count();
 	vos_unlock(&st->lock);
 	vos_maps_free(&maps);
