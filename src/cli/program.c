@@ -54,9 +54,10 @@ static char *look_up(const char *name, int *ret_error)
 			*ret_error = 0;
 			return path;
 		}
-		free(path);
-		if (e == EACCES)
+		/* A directory that may not be searched holds no program, as the shell sees it. */
+		if (e == EACCES && access(path, F_OK) == 0)
 			seen = EACCES;
+		free(path);
 		if (!*end)
 			break;
 	}
