@@ -206,6 +206,15 @@ static void say_once(struct vos_domain *d, const char *text)
 		vos_say("%s", text);
 }
 
+static void say_no_memory(struct vos_domain *d, const char *whose)
+{
+	char text[200];
+
+	vos_fmt(text, sizeof text, "%s has no memory for the %u MiB that this program and the domain %s share: raise 'ulimit -v'",
+		whose, (unsigned)((VOS_WISH_LANES * (uint64_t)VOS_WISH_DATA >> 20) + 2), d->name);
+	say_once(d, text);
+}
+
 static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
 		struct vos_conn **ret)
 {
@@ -251,7 +260,10 @@ static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_
 				continue;
 			return -EAGAIN;
 		}
-		say_once(d, m.text[0] ? m.text : d->name);
+		if (m.status == -ENOMEM)
+			say_no_memory(d, "the domain");
+		else
+			say_once(d, m.text[0] ? m.text : d->name);
 		switch (m.status) {
 		case -EACCES:
 		case -EPERM:
@@ -266,6 +278,8 @@ static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_
 	}
 	c = vos_conn_new(d, &m, &fds, fork_of == NULL, &r);
 	vos_msg_close_fds(&fds);
+	if (!c && r == -ENOMEM)
+		say_no_memory(d, "the program");
 	if (!c)
 		return r == -EPROTO ? kind_error(d) : r;
 	if (fork_of)

@@ -134,6 +134,14 @@ bool vos_start_wanted(const struct vos_start *s)
 	return true;
 }
 
+/* Nothing works as the user asked: say it and do not run the program as if it did. */
+_Noreturn static void refuse(const char *why)
+{
+	vos_say("%s", why);
+	for (;;)
+		vos_raw1(SYS_exit_group, 125);
+}
+
 static void start_process(struct vos_start *s)
 {
 	static struct vos_proc proc;
@@ -147,10 +155,10 @@ static void start_process(struct vos_start *s)
 	proc.sigtab = &sigtab;
 	proc.ended = vos_alloc(VOS_ENDED_SIZE);
 	if (vos_fdmap_init(&proc) < 0)
-		vos_panic("no memory for the table of descriptors");
+		refuse("no memory for the table of descriptors: raise 'ulimit -v'; the program was not started");
 	c = vos_carrier_new(&proc);
 	if (!c)
-		vos_panic("no memory for the first thread");
+		refuse("no memory for the first thread: raise 'ulimit -v'; the program was not started");
 	vos_carrier_become(c);
 	vos_carrier_link(c);
 	vos_thread_process(&proc);
@@ -187,20 +195,12 @@ static void start_signals(struct vos_start *s)
 	vos_sig_init(s->proc, s->last.ignored, s->last.masked);
 }
 
-/* Nothing works as the user asked: say it and do not run the program as if it did. */
-_Noreturn static void refuse(const char *why)
-{
-	vos_say("%s", why);
-	for (;;)
-		vos_raw1(SYS_exit_group, 125);
-}
-
 static void add_domain(struct vos_proc *p, uint32_t kind, const char *name, const struct vos_policy_store *store)
 {
 	struct vos_domain *d = vos_alloc(sizeof *d);
 
 	if (!d)
-		vos_panic("no memory for the domains");
+		refuse("no memory for the domains: raise 'ulimit -v'; the program was not started");
 	d->index = p->ndomains;
 	d->kind = kind;
 	vos_fmt(d->name, sizeof d->name, "%s", name);
@@ -221,7 +221,7 @@ static void start_domains(struct vos_start *s)
 	if (s->policy && *s->policy) {
 		p->policy = vos_alloc(sizeof *p->policy);
 		if (!p->policy)
-			vos_panic("no memory for the policy");
+			refuse("no memory for the policy: raise 'ulimit -v'; the program was not started");
 		if (vos_policy_parse(s->policy, p->policy, err) < 0) {
 			vos_fmt(line, sizeof line, VOS_ENV_POLICY ": %s", err);
 			refuse(line);
@@ -235,7 +235,7 @@ static void start_domains(struct vos_start *s)
 		bool known = at && vos_number(&at, &fd) && *at == 0 && fd <= INT32_MAX;
 
 		if (vos_path_init(p) < 0)
-			vos_panic("no memory for the working directory");
+			refuse("no memory for the working directory: raise 'ulimit -v'; the program was not started");
 		if (vos_remote_start(p, known ? (int)fd : -1, s->supervisor, vos_environ_dir(), s->envp) < 0)
 			refuse("the program was not started: its policy needs domains");
 	} else {
