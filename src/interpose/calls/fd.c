@@ -181,13 +181,54 @@ static int argument_size(uint32_t req)
 	case FIDEDUPERANGE:
 		return -1; /* name descriptors: see vos_call_ioctl() */
 	}
-	if (req >= 0x8910 && req <= 0x8970 && req != 0x8912 /* SIOCGIFCONF: holds a pointer */)
+	if (req >= 0x8910 && req <= 0x8970)
 		return 40; /* struct ifreq */
 	if ((req & 0xff00) == 0x5400)
 		return -1; /* terminals */
 	if (_IOC_DIR(req) != _IOC_NONE && _IOC_SIZE(req) && _IOC_SIZE(req) <= IOCTL_MAX)
 		return (int)_IOC_SIZE(req);
 	return -1;
+}
+
+/* The argument is the descriptor of the source. */
+static long clone_file(struct vos_ofd *o, uint64_t fd)
+{
+	uint64_t arg[6] = { 0, FICLONE, 0, sizeof(int32_t) };
+	struct vos_ofd *from = vos_fd_get(fd);
+	struct vos_lane_client *lane;
+	int32_t rfd;
+	long r;
+
+	if (!from)
+		return vos_raw2(__NR_fcntl, (long)fd, F_GETFD) < 0 ? -EBADF : -EXDEV;
+	r = from->domain == o->domain ? vos_ofd_lane(from, &lane, &rfd) : -EXDEV;
+	if (r >= 0)
+		r = vos_ofd_call_buf(o, __NR_ioctl, arg, 2, &rfd, sizeof rfd, 0, NULL);
+	vos_ofd_put(from);
+	return r;
+}
+
+/* struct ifconf holds a pointer: its array travels alone. */
+static long interfaces(struct vos_ofd *o, uint64_t user)
+{
+	unsigned char buf[IOCTL_MAX];
+	uint64_t arg[6] = { 0, SIOCGIFCONF };
+	struct { int32_t len, pad; uint64_t buf; } ifc;
+	struct vos_cqe cqe;
+	long r;
+
+	if (vos_copy_from_user(&ifc, (void *)(uintptr_t)user, sizeof ifc) < 0)
+		return -EFAULT;
+	if (ifc.len < 0)
+		return -EINVAL;
+	arg[3] = ifc.buf == 0 || (size_t)ifc.len > sizeof buf ? sizeof buf : (uint64_t)ifc.len;
+	r = vos_ofd_call_buf(o, __NR_ioctl, arg, 2, buf, 0, arg[3], &cqe);
+	if (r < 0)
+		return r;
+	ifc.len = (int32_t)(cqe.aux2 < arg[3] ? cqe.aux2 : arg[3]);
+	if (ifc.buf && ifc.len && vos_copy_to_user((void *)(uintptr_t)ifc.buf, buf, (size_t)ifc.len) < 0)
+		return -EFAULT;
+	return vos_copy_to_user((void *)(uintptr_t)user, &ifc, sizeof ifc) < 0 ? -EFAULT : r;
 }
 
 static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
@@ -197,7 +238,11 @@ static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
 	unsigned char buf[IOCTL_MAX];
 	long r;
 
-	if (req == FICLONE || req == FICLONERANGE)
+	if (req == FICLONE)
+		return clone_file(o, user);
+	if (req == SIOCGIFCONF)
+		return interfaces(o, user);
+	if (req == FICLONERANGE || req == FIDEDUPERANGE)
 		return -EOPNOTSUPP; /* callers then copy */
 	if (size < 0)
 		return -ENOTTY;

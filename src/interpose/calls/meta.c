@@ -234,11 +234,10 @@ static long descriptor_link(struct vos_ofd *o, uint64_t user, uint64_t size)
 	if ((int64_t)size <= 0)
 		return -EINVAL;
 	if (o->domain->kind == VOS_KIND_STORE) {
+		text[0] = 0;
 		n = vos_path_of(o, text, sizeof text);
-		if (n == -ENOENT) {
-			memcpy(text, "/ (deleted)", 12);
-			n = 11;
-		}
+		if (n == -ENOENT && text[0])
+			n = (long)strlen(text);
 	} else {
 		uint64_t ino;
 		char digits[24];

@@ -509,6 +509,13 @@ int vos_fd_own_locked(struct vos_proc *p, int fd, int *where)
 	/* As high as there is room. */
 	for (uint32_t room = 32; n < 0 && room < 2 * limit; room *= 2)
 		n = vos_raw3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, limit > room ? limit - room : 0);
+	if (n == -EMFILE) {
+		/* The program has used up its numbers: above them there is room for ours. */
+		uint64_t soft = vos_fd_limit_lift();
+
+		n = soft ? vos_raw3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, soft) : n;
+		vos_fd_limit_restore(soft);
+	}
 	if (n < 0)
 		return (int)n;
 	slot_set(p, (int)n, NULL, VOS_FDKIND_OWN);

@@ -2,6 +2,7 @@
 /* Path arguments: the quick decisions, by the text alone.  The slow ones: path_walk.c.  The cwd: cwd.c. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "../entry/user.h"
 #include "path_impl.h"
 #include "table.h"
@@ -283,29 +284,38 @@ long vos_path_call(struct vos_frame *f, unsigned path_at, struct vos_path *p, un
 	return -ELOOP;
 }
 
+/* Whether o has no name any more, and " (deleted)" is not a part of one. */
+static bool is_deleted(struct vos_ofd *o, const char *text, size_t len)
+{
+	static const char mark[] = " (deleted)";
+	uint64_t arg[6] = { 0 };
+	struct stat st;
+
+	if (len < sizeof mark - 1 || memcmp(text + len - (sizeof mark - 1), mark, sizeof mark - 1) != 0)
+		return false;
+	return vos_ofd_call_buf(o, __NR_fstat, arg, 1, &st, 0, sizeof st, NULL) < 0 || st.st_nlink == 0;
+}
+
 long vos_path_of(struct vos_ofd *o, char *buf, size_t cap)
 {
 	uint64_t arg[6] = { 0, 0, VOS_PATH_BUF };
 	const char *prefix = o->domain->prefix;
 	size_t plen = prefix[1] ? strlen(prefix) : 0;
-	char below[VOS_PATH_BUF];
-	char *s = below;
+	char below[VOS_PATH_BUF + 1];
 	long n;
 
-	n = vos_ofd_call_buf(o, VOS_OP_PATH, arg, 1, below, 0, sizeof below, NULL);
+	n = vos_ofd_call_buf(o, VOS_OP_PATH, arg, 1, below, 0, VOS_PATH_BUF, NULL);
 	if (n < 0)
-		return n;
+		return n == -ERANGE ? -ENAMETOOLONG : n;
 	if (n >= VOS_PATH_BUF)
 		return -EIO;
-	below[n] = 0;
-	while (*s == '/' || (*s == '.' && (s[1] == '/' || s[1] == 0)))
-		s++;
-	n = (long)strlen(s);
 	if (plen + 1 + (size_t)n + 1 > cap)
 		return -ENAMETOOLONG;
 	memcpy(buf, prefix, plen);
 	if (n || plen == 0)
 		buf[plen++] = '/';
-	memcpy(buf + plen, s, (size_t)n + 1);
-	return (long)plen + n;
+	memcpy(buf + plen, below, (size_t)n);
+	n += (long)plen;
+	buf[n] = 0;
+	return is_deleted(o, buf, (size_t)n) ? -ENOENT : n;
 }

@@ -79,7 +79,8 @@ static inline bool vos_path_routed(void)
 }
 
 /*
- * The path of a remote descriptor in the program's view, NUL-terminated: its length, -ENOENT when it was deleted, -ENAMETOOLONG.
+ * The path of a remote descriptor in the program's view, NUL-terminated: its length; -ENAMETOOLONG; -ENOENT when it was deleted:
+ * buf then holds the path that it had and " (deleted)".
  */
 long vos_path_of(struct vos_ofd *o, char *buf, size_t cap);
 

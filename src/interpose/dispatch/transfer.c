@@ -15,6 +15,15 @@
 
 /* ---- iovecs ------------------------------------------------------------------------------------------------------------ */
 
+static bool next_piece(struct vos_iter *it)
+{
+	if (vos_copy_from_user(&it->cur, (void *)(uintptr_t)it->iov, sizeof it->cur) < 0)
+		return false;
+	it->iov += sizeof it->cur;
+	it->left_iov--;
+	return true;
+}
+
 int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count)
 {
 	size_t sum = 0;
@@ -33,6 +42,10 @@ int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count)
 		sum = v.iov_len > VOS_RW_MAX - sum ? VOS_RW_MAX : sum + v.iov_len;
 	}
 	*it = (struct vos_iter){ .iov = iov, .left_iov = count, .left = sum };
+	/* The first piece that holds anything: what a look at the buffer looks at. */
+	while (it->left_iov && it->cur.iov_len == 0)
+		if (!next_piece(it))
+			return -EFAULT;
 	return 0;
 }
 
@@ -54,10 +67,8 @@ static long iter_move(struct vos_iter *it, unsigned char *mem, size_t len, bool 
 		if (it->cur.iov_len == 0) {
 			if (it->left_iov == 0)
 				break;
-			if (vos_copy_from_user(&it->cur, (void *)(uintptr_t)it->iov, sizeof it->cur) < 0)
+			if (!next_piece(it))
 				return done ? (long)done : -EFAULT;
-			it->iov += sizeof it->cur;
-			it->left_iov--;
 			continue;
 		}
 		if (n > it->cur.iov_len)
