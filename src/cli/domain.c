@@ -305,7 +305,7 @@ static int command(struct session *s, int n, const char *verb, const char *name)
 	int fd, code = VOS_EXIT_FAILED;
 
 	if (n == 0)
-		vos_cli_say("no supervisor is running; 'virtuos run' starts one, or: systemctl start virtuosd");
+		vos_cli_say("no supervisor is running; 'virtuos run' starts one for its program; virtuosd(8) is the system's");
 	else if (n > 1)
 		vos_cli_say("%d supervisors are running; say which: --session=PID or --supervisor=system "
 			    "('virtuos domain list' shows them)", n);

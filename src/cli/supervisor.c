@@ -220,7 +220,7 @@ int vos_cli_supervisor_connect(const char *address)
 			vos_cli_say("the supervisor at %s belongs to another user; not used", address);
 		else
 			vos_cli_say("no supervisor answers at %s: %s; %s", address, strerror(-fd),
-				    system ? "start it: systemctl start virtuosd" :
+				    system ? "an administrator starts it: virtuosd(8)" :
 					     "start it, or leave --supervisor out for a private one");
 		return -1;
 	}
