@@ -314,11 +314,16 @@ static long submit_remote(struct context *c, struct vos_ofd *o, const struct ioc
 		return -EINVAL;
 	if ((int64_t)cb->aio_nbytes < 0)
 		return -EINVAL;
+	/* Whatever a remote descriptor is, it is no eventfd. */
+	if ((cb->aio_flags & IOCB_FLAG_RESFD) && vos_fd_kind(vos_self()->proc, (int)cb->aio_resfd) != VOS_FDKIND_NATIVE)
+		return -EINVAL;
 	switch (cb->aio_lio_opcode) {
 	case IOCB_CMD_POLL:
 		return submit_poll(c, cb, user_cb);
 	case IOCB_CMD_FSYNC:
 	case IOCB_CMD_FDSYNC:
+		if (cb->aio_buf || cb->aio_offset || cb->aio_nbytes || cb->aio_rw_flags)
+			return -EINVAL;
 		if (o->net)
 			return -EINVAL;
 		break;

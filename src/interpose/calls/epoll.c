@@ -414,6 +414,69 @@ static bool gone(const struct vos_ofd *o, long r)
 	return r < 0 && (r == vos_domain_error(o->domain) || r == -ENETDOWN || r == -EIO || r == -EAGAIN);
 }
 
+/*
+ * A set that was inherited through fork or exec is shared with other processes, whose changes only the remote set knows.  So
+ * before EEXIST or ENOENT is answered it is asked.
+ */
+static long ask_set(struct vos_epoll *e, struct vos_ofd *o, int op, int32_t rfd, const struct vos_epoll_event *ev,
+		    struct vos_epoll_remote **ret)
+{
+	struct vos_epoll_remote *p;
+	struct vos_lane_client *lane, *l;
+
+	vos_epoll_locked();
+	p = vos_epoll_part_of(e, o->domain, false);
+	vos_epoll_unlocked();
+	if (!p || vos_ofd_stale(o) || p->epoch != o->epoch || vos_epoll_part_up(e, p, &lane) < 0)
+		return -ENOENT;
+	if (rfd < 0 && vos_ofd_lane(o, &l, &rfd) < 0)
+		return -ENOENT;
+	*ret = p;
+	return vos_epoll_remote_ctl(lane, p->rfd, op, rfd, ev->events, ev->data);
+}
+
+static long add_again(struct vos_epoll *e, int fd, struct vos_ofd *o, const struct vos_epoll_event *ev)
+{
+	struct vos_epoll_item *it = take_item(e, fd, o);
+	struct vos_epoll_remote *p;
+	long r = -EEXIST;
+
+	if (!it)
+		return -EEXIST;
+	if (it->epoch && !it->dead && ask_set(e, o, EPOLL_CTL_ADD, it->rfd, ev, &p) == 0) {
+		it->events = ev->events;
+		it->data = ev->data;
+		r = 0;
+	}
+	put_item(it);
+	return r;
+}
+
+static long change_unknown(struct vos_epoll *e, int op, int fd, struct vos_ofd *o, const struct vos_epoll_event *ev)
+{
+	struct vos_epoll_item *it;
+	struct vos_epoll_remote *p;
+	bool known = false;
+	long r;
+
+	/* Under another number the open file is a member of ours: this one is none. */
+	vos_epoll_locked();
+	for (it = atomic_load(&o->watch); it; it = it->watch_next)
+		known |= it->set == e;
+	vos_epoll_unlocked();
+	if (known)
+		return -ENOENT;
+	r = ask_set(e, o, op, -1, ev, &p);
+	if (r < 0)
+		return r == -EBADF ? -ENOENT : r;
+	if (op == EPOLL_CTL_MOD && new_item(e, fd, o, ev, &it) == 0) {
+		it->epoch = p->epoch;
+		it->rfd = o->rfd;
+		put_item(it);
+	}
+	return 0;
+}
+
 static long add_remote(struct vos_epoll *e, int epfd, int fd, struct vos_ofd *o, struct vos_epoll_event *ev)
 {
 	bool over = vos_ofd_stale(o) && !vos_sock_restorable(o), first, lost;
@@ -422,6 +485,8 @@ static long add_remote(struct vos_epoll *e, int epfd, int fd, struct vos_ofd *o,
 	struct vos_lane_client *lane = NULL;
 	long r = new_item(e, fd, o, ev, &it);
 
+	if (r == -EEXIST)
+		return add_again(e, fd, o, ev);
 	if (r < 0)
 		return r;
 	vos_epoll_locked();
@@ -461,7 +526,7 @@ static long change_remote(struct vos_epoll *e, int op, int fd, struct vos_ofd *o
 
 	it = take_item(e, fd, o);
 	if (!it)
-		return -ENOENT;
+		return change_unknown(e, op, fd, o, ev);
 	vos_epoll_locked();
 	p = vos_epoll_part_of(e, o->domain, false);
 	vos_epoll_unlocked();
@@ -470,6 +535,11 @@ static long change_remote(struct vos_epoll *e, int op, int fd, struct vos_ofd *o
 		r = vos_epoll_part_up(e, p, &lane);
 		if (r == 0 && it->epoch == p->epoch)
 			r = vos_epoll_remote_ctl(lane, p->rfd, op, it->rfd, ev->events, ev->data);
+		if (r == -ENOENT) {
+			/* A process that shares the set has removed it. */
+			drop_item(it);
+			return r;
+		}
 		if (r < 0 && !gone(o, r)) {
 			put_item(it);
 			return r;

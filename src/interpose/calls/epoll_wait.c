@@ -238,7 +238,8 @@ static long ask_once(struct round *r)
 		if (k >= 0 && (uint32_t)k < n)
 			pending[k] = pending[--n];
 	}
-	finish(r);
+	if (finish(r) < 0 && err == 0 && r->n == 0)
+		err = -EFAULT;
 	return err;
 }
 

@@ -412,7 +412,8 @@ static long take_fds(uint64_t user, uint32_t n, struct pollfd *small, struct pol
 	struct pollfd *fds = small;
 	long r;
 
-	if (!vos_self()->proc->ndomains || n == 0 || n > VOS_FDS_MAX)
+	/* More than the limit allows: the kernel says so itself. */
+	if (!vos_self()->proc->ndomains || n == 0 || n > VOS_FDS_MAX || (n > SMALL && over_limit(n)))
 		return ALL_NATIVE;
 	if (n > SMALL) {
 		fds = vos_alloc(n * sizeof *fds);
@@ -422,8 +423,6 @@ static long take_fds(uint64_t user, uint32_t n, struct pollfd *small, struct pol
 	r = vos_copy_from_user(fds, vos_uptr(user), n * sizeof *fds);
 	if (r == 0 && !any_routed(fds, n))
 		r = ALL_NATIVE;
-	if (r == 0 && n > SMALL && over_limit(n))
-		r = -EINVAL;
 	if (r == 0)
 		*ret = fds;
 	else if (fds != small)

@@ -82,6 +82,23 @@ struct opt_head {
 	uint32_t len;
 };
 
+/* A remote descriptor that is a socket; NULL and *ret: the answer for what is none, or 1: native. */
+static struct vos_ofd *socket_of(struct vos_frame *f, long *ret)
+{
+	struct vos_ofd *o = vos_fd_get(f->rdi);
+
+	*ret = 1;
+	if (!o || o->epoll) {
+		vos_ofd_put(o);
+		return NULL;
+	}
+	if (o->net)
+		return o;
+	vos_ofd_put(o);
+	*ret = -ENOTSOCK;
+	return NULL;
+}
+
 static void mem_free(struct vos_sock_mem *m)
 {
 	if (m)
@@ -285,7 +302,7 @@ static long accept_one(struct vos_ofd *o, uint64_t addr, uint64_t lenp, unsigned
 
 static long accept_common(struct vos_frame *f, unsigned flags)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi), *n;
+	struct vos_ofd *o, *n;
 	struct vos_lane_client *lane;
 	struct vos_cqe cqe;
 	struct vos_sock *s;
@@ -293,16 +310,13 @@ static long accept_common(struct vos_frame *f, unsigned flags)
 	int fd, err;
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	s = o->net;
 	if (flags & ~(unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK)) {
 		vos_ofd_put(o);
 		return -EINVAL;
-	}
-	if (!s) {
-		vos_ofd_put(o);
-		return -ENOTSOCK;
 	}
 	/* The number first: with EMFILE the connection stays in the backlog, as on Linux. */
 	fd = vos_fd_reserve(0, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);
@@ -405,15 +419,16 @@ static void remember_own_name(struct vos_ofd *o)
 
 long vos_call_bind(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	struct vos_sock *s;
 	uint32_t len = (uint32_t)f->rdx;
 	struct sockaddr_in in;
 	unsigned char addr[128];
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (r == 0 && s && s->mem && len <= sizeof addr && vos_copy_from_user(addr, vos_uptr(f->rsi), len) == 0) {
@@ -459,13 +474,14 @@ static void allow_rebinding(struct vos_ofd *o)
 
 long vos_call_listen(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	struct vos_sock *s;
 	bool unnamed = false;
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (r == 0 && s) {
@@ -485,14 +501,15 @@ long vos_call_listen(struct vos_frame *f)
 
 long vos_call_connect(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	struct vos_sock *s;
 	uint32_t len = (uint32_t)f->rdx;
 	unsigned char addr[128];
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (s && s->mem) {
@@ -520,12 +537,13 @@ long vos_call_connect(struct vos_frame *f)
 
 long vos_call_shutdown(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	struct vos_sock *s;
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (r == 0 && s) {
@@ -603,11 +621,12 @@ static void remember_option(struct vos_frame *f, struct vos_sock *s)
 
 long vos_call_setsockopt(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	r = 1;
 	if ((int)f->rsi == SOL_SOCKET) {
 		switch ((int)f->rdx) {
@@ -669,12 +688,13 @@ static bool own_reuseaddr(struct vos_ofd *o, int *ret)
 
 long vos_call_getsockopt(struct vos_frame *f)
 {
-	struct vos_ofd *o = vos_fd_get(f->rdi);
+	struct vos_ofd *o;
 	int level = (int)f->rsi, name = (int)f->rdx, value;
 	long r;
 
+	o = socket_of(f, &r);
 	if (!o)
-		return vos_native(f);
+		return r == 1 ? vos_native(f) : r;
 	if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE) {
 		vos_ofd_put(o);
 		return -ENOPROTOOPT; /* it maps the receive queue into the caller: memory that does not cross domains */
