@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include "../calls/net.h"
 #include "../entry/user.h"
 #include "marshal.h"
 #include "marshal_impl.h"
@@ -130,6 +131,7 @@ struct transfer {
 	uint16_t op;                 /* on the wire: the scalar form wherever one exists */
 	uint64_t pos;
 	uint32_t flags;              /* RWF_* or MSG_* */
+	bool discard;                /* MSG_TRUNC on a stream */
 	uint64_t addr, addrlen;      /* sendto: of the program; recvfrom: both are addresses */
 };
 
@@ -281,7 +283,10 @@ static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client 
 	if (r >= 0 && !t->in) {
 		/* MSG_TRUNC tells the true length of a datagram, which may be more than came. */
 		n = (size_t)r < len ? r : (long)len;
-		if (n) {
+		if (t->discard) {
+			/* A stream's data are thrown away, and nothing is written. */
+			t->it.left -= (size_t)n;
+		} else if (n) {
 			n = vos_iter_to(&t->it, mem, (size_t)n);
 			vos_self()->remote.bytes_in += (uint64_t)(n > 0 ? n : 0);
 		}
@@ -383,6 +388,8 @@ long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 		return bad_buffer(o, &t);
 	}
 	if (sock)
+		t.discard = t.op == __NR_recvfrom && (t.flags & MSG_TRUNC) && !vos_ofd_is_dgram(o);
+	if (sock)
 		dgram = vos_ofd_is_dgram(o) || (t.flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
 	if (dgram && t.in && t.it.left > vos_transfer_max(lane))
 		return -EMSGSIZE;
@@ -397,6 +404,8 @@ long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 	if (r < 0 && total == 0) {
 		if (r == -EPIPE && t.in && !(t.op == __NR_sendto && (t.flags & MSG_NOSIGNAL)))
 			vos_raise_sigpipe();
+		if (sock && r == -VOS_ERESTARTSYS)
+			r = vos_sock_interrupted(o, t.in ? VOS_SOCK_SNDTIMEO : VOS_SOCK_RCVTIMEO);
 		return r;
 	}
 	return (long)total;

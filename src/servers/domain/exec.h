@@ -18,6 +18,10 @@ typedef long vos_exec_fn(struct vos_proxy *p, struct vos_op *op);
 #include <virtuos/syscalls.def>
 #undef VOS_SYSCALL
 
+/* op->stage of a read whose socket was shut down while it waited; from the events that ended the wait. */
+#define VOS_STAGE_SHUT 77
+void vos_exec_hung_up(struct vos_op *op, long events);
+
 /* exec_io.c: what a request does that cannot go on: -EAGAIN, or VOS_PENDING after asking for readiness. */
 long vos_exec_wait(struct vos_proxy *p, struct vos_op *op, uint32_t events);
 /* The same decision for a call that the engine runs: fills op->timeout_ns by SO_RCVTIMEO or SO_SNDTIMEO (`send`). */

@@ -55,6 +55,15 @@ long vos_exec_wait(struct vos_proxy *p, struct vos_op *op, uint32_t events)
 	return vos_wait_poll(p, op, op->fd, events);
 }
 
+/*
+ * A datagram socket that was shut down for reading is ready for ever and yet has nothing: without waiting the kernel answers
+ * EAGAIN, but who waits is told the end.
+ */
+void vos_exec_hung_up(struct vos_op *op, long events)
+{
+	op->stage = events & POLLRDHUP ? VOS_STAGE_SHUT : 0;
+}
+
 /* The result of something that has moved op->done bytes and now got `err`. */
 static long moved(struct vos_op *op, long err)
 {
@@ -296,9 +305,12 @@ static bool is_stream(struct vos_op *op)
 
 static long sock_read_resume(struct vos_proxy *p, struct vos_op *op, long res)
 {
+	long events = res;
+
 	res = woken(op, res);
 	if (res)
 		return res;
+	vos_exec_hung_up(op, events);
 	return sock_read(p, op, (unsigned char *)op->a[1], (size_t)op->a[2], op->nr == __NR_recvfrom ? (int)op->a[3] : 0);
 }
 
@@ -325,8 +337,10 @@ static long sock_read(struct vos_proxy *p, struct vos_op *op, unsigned char *buf
 	} while (all);
 	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB))
 		return moved(op, -EAGAIN);
+	if (op->stage == VOS_STAGE_SHUT)
+		return (long)op->done;
 	op->resume = sock_read_resume;
-	n = vos_exec_wait(p, op, POLLIN);
+	n = vos_exec_wait(p, op, POLLIN | POLLRDHUP);
 	return n == VOS_PENDING ? n : moved(op, n);
 }
 

@@ -24,6 +24,7 @@ struct row {
 static const struct row rows[] = {
 	{ FIONREAD, 4, OUT },         { FIONBIO, 4, IN },             { TIOCOUTQ, 4, OUT },
 	{ 0x894b /* SIOCOUTQNSD */, 4, OUT },                         { SIOCATMARK, 4, OUT },
+	{ 0x8906 /* SIOCGSTAMP */, 16, OUT },                         { 0x8907 /* SIOCGSTAMPNS */, 16, OUT },
 	{ SIOCGIFNAME, sizeof(struct ifreq), IN | OUT },              { SIOCGIFFLAGS, sizeof(struct ifreq), IN | OUT },
 	{ SIOCGIFADDR, sizeof(struct ifreq), IN | OUT },              { SIOCGIFDSTADDR, sizeof(struct ifreq), IN | OUT },
 	{ SIOCGIFBRDADDR, sizeof(struct ifreq), IN | OUT },           { SIOCGIFNETMASK, sizeof(struct ifreq), IN | OUT },

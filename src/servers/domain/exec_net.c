@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sockets: making them, connecting, accepting, messages, options. */
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -249,8 +250,8 @@ static long recv_more(struct vos_proxy *p, struct vos_op *op, struct msghdr *h)
 		if (!op->done)
 			return n;
 	} else {
-		n = vos_exec_wait(p, op, POLLIN);
-		if (n == VOS_PENDING || !op->done)
+		n = op->stage == VOS_STAGE_SHUT ? 0 : vos_exec_wait(p, op, POLLIN | POLLRDHUP);
+		if (n == VOS_PENDING || (!op->done && n))
 			return n;
 	}
 got:
@@ -269,6 +270,7 @@ static long recv_resume(struct vos_proxy *p, struct vos_op *op, long res)
 
 	if (vos_is_err(res))
 		return op->done ? (long)op->done : res == -ETIME ? -EAGAIN : res;
+	vos_exec_hung_up(op, res);
 	again(p, op, &h, &iov);
 	return recv_more(p, op, &h);
 }
@@ -309,10 +311,25 @@ static bool refused(long level, long name)
 	return false;
 }
 
+/* On the wire the instructions stand flat in place of the struct that points to them. */
+static long attach_filter(struct vos_op *op)
+{
+	size_t len = (uint32_t)op->a[4];
+	struct sock_fprog prog = { .len = (unsigned short)(len / sizeof(struct sock_filter)) };
+
+	if (len == 0 || len % sizeof(struct sock_filter) || len / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		return -EINVAL;
+	/* The kernel copies the program before it checks it. */
+	prog.filter = (struct sock_filter *)op->a[3];
+	return vos_raw6(__NR_setsockopt, op->fd, SOL_SOCKET, op->a[2], VOS_PTR(&prog), sizeof prog, 0);
+}
+
 long vos_exec_setsockopt(struct vos_proxy *p, struct vos_op *op)
 {
 	long r;
 
+	if (op->a[1] == SOL_SOCKET && (op->a[2] == SO_ATTACH_FILTER || op->a[2] == SO_ATTACH_REUSEPORT_CBPF))
+		return attach_filter(op);
 	if (refused(op->a[1], op->a[2]))
 		return -ENOPROTOOPT;
 	r = vos_raw6(__NR_setsockopt, op->fd, op->a[1], op->a[2], op->a[3], (int)op->a[4], 0);
