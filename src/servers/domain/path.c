@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "servers/domain/exec.h"
 
@@ -73,6 +74,64 @@ static long open_once(int dirfd, const char *path, const struct open_how *how)
 	return fd;
 }
 
+/* Whether the directory fd lies in the export: its parents are followed up to the root.  For what has no path to be asked. */
+static bool below_root(const struct vos_proxy *p, int fd)
+{
+	struct stat root, here, up;
+	bool found = false;
+	long at = fd, next;
+
+	if (fstat(p->root_fd, &root) || fstat(fd, &here))
+		return false;
+	for (unsigned depth = 0; depth < 65536; depth++) {
+		if (here.st_dev == root.st_dev && here.st_ino == root.st_ino) {
+			found = true;
+			break;
+		}
+		next = vos_raw4(__NR_openat, at, VOS_PTR(".."), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		if (at != fd)
+			vos_raw1(__NR_close, at);
+		at = next;
+		if (at < 0 || fstat((int)at, &up) || (up.st_dev == here.st_dev && up.st_ino == here.st_ino))
+			break;
+		here = up;
+	}
+	if (at >= 0 && at != fd)
+		vos_raw1(__NR_close, at);
+	return found;
+}
+
+/*
+ * A path that begins with "..", from a directory that was removed or whose path is longer than PATH_MAX.  -EXDEV when that
+ * leads nowhere.  What was opened stays in the export for as long as nobody on the domain's side moves it out, which
+ * holds for any descriptor.
+ */
+static long open_upward(const struct vos_proxy *p, int dirfd, const char *path, const struct open_how *how)
+{
+	struct stat root, here;
+	long up = dirfd, fd = -EXDEV;
+
+	while (path[0] == '.' && path[1] == '.' && (path[2] == '/' || !path[2])) {
+		long next;
+
+		if (fstat(p->root_fd, &root) || fstat((int)up, &here) || (root.st_dev == here.st_dev && root.st_ino == here.st_ino))
+			break;
+		next = vos_raw4(__NR_openat, up, VOS_PTR(".."), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+		if (up != dirfd)
+			vos_raw1(__NR_close, up);
+		up = next;
+		if (up < 0)
+			return up;
+		for (path += 2; *path == '/'; path++)
+			;
+	}
+	if (up != dirfd && below_root(p, (int)up))
+		fd = open_once((int)up, *path ? path : ".", how);
+	if (up != dirfd)
+		vos_raw1(__NR_close, up);
+	return fd;
+}
+
 long vos_path_open(struct vos_proxy *p, struct vos_op *op, int dirfd, const char *path, uint64_t flags, uint64_t mode,
 		   uint64_t resolve)
 {
@@ -91,12 +150,17 @@ long vos_path_open(struct vos_proxy *p, struct vos_op *op, int dirfd, const char
 	/* It left dirfd; that may still lie in the export.  From the root, by the directory's present path: */
 	if (path[0] != '/' && dirfd != p->root_fd) {
 		long at = vos_path_name(p, dirfd, p->path[1], sizeof p->path[1]);
+		struct stat st;
 
-		if (at >= 0) {
-			n = (size_t)at;
-			m = strlen(path);
-			if (n + 1 + m >= sizeof p->path[1])
+		n = at >= 0 ? (size_t)at : 0;
+		m = strlen(path);
+		if (at == -ENAMETOOLONG || n + 1 + m >= sizeof p->path[1] || (!fstat(dirfd, &st) && st.st_nlink == 0)) {
+			fd = open_upward(p, dirfd, path, &how);
+			if (fd != -EXDEV)
+				return fd;
+			if (at >= 0 && n + 1 + m >= sizeof p->path[1])
 				return -ENAMETOOLONG;
+		} else if (at >= 0) {
 			if (n)
 				p->path[1][n++] = '/';
 			memcpy(p->path[1] + n, path, m + 1);
