@@ -160,9 +160,10 @@ static void everything_closed(void)
 {
 	/* What daemons do: close all, then open 0, 1 and 2. */
 	char b[4];
-	pid_t pid = fork();
+	pid_t pid;
 
 	make_file("f", "abc");
+	pid = fork();
 	if (pid == 0) {
 		struct sockaddr_in a;
 		OK(close_range(0, ~0u, 0));
