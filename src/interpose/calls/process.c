@@ -39,6 +39,7 @@ long vos_call_exit_group(struct vos_frame *f)
 	struct vos_proc *p = vos_self()->proc;
 	unsigned n = 0;
 
+	vos_self()->counts_native[__NR_exit_group]++;
 	vos_stats_flush();
 	while (vos_rooms[n])
 		n++;

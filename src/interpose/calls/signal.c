@@ -71,6 +71,32 @@ static long kernel_action(int sig, const struct vos_ksigaction *a, struct vos_ks
 	return vos_window6(SYS_rt_sigaction, (uint64_t)sig, (uint64_t)(uintptr_t)&k, (uint64_t)(uintptr_t)old, 8, 0, 0);
 }
 
+void vos_sig_take_over(struct vos_proc *p)
+{
+	for (int sig = 1; sig <= VOS_NSIG; sig++) {
+		struct vos_ksigaction old = { .handler = 0 };
+
+		if ((VOS_SIG_OURS & vos_sigbit(sig)) || vos_raw4(SYS_rt_sigaction, sig, 0, VOS_PTR(&old), 8) < 0 || old.handler <= 1)
+			continue;
+		p->sigtab->act[sig] = old;
+		atomic_fetch_or(&p->sigtab->known, vos_sigbit(sig));
+		kernel_action(sig, &old, NULL);
+	}
+	/* The alternate stack of this thread; others are asked when they come. */
+	vos_sig_adopt_altstack(self());
+}
+
+void vos_sig_adopt_altstack(struct vos_thread *t)
+{
+	stack_t k;
+
+	if (vos_raw2(SYS_sigaltstack, 0, VOS_PTR(&k)) < 0 || (k.ss_flags & SS_DISABLE))
+		return;
+	k.ss_flags = 0;
+	t->sig->alt = k;
+	vos_sig_arm_altstack(t);
+}
+
 void vos_sig_init(struct vos_proc *p, uint64_t ignored, uint64_t masked)
 {
 	static const int ours[] = { SIGSEGV, SIGBUS, SIGSYS };

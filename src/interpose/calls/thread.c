@@ -63,9 +63,9 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	/* The child goes on here, in its copy of this stack; the stack that the program gave is for after the way out. */
 	if (q->nr == __NR_clone3) {
 		q->args.stack = q->args.stack_size = 0;
-		r = vos_raw2(__NR_clone3, VOS_PTR(&q->args), (long)q->args_size);
+		r = vos_window3(__NR_clone3, (uint64_t)(uintptr_t)&q->args, q->args_size, 0);
 	} else {
-		r = vos_raw6(__NR_clone, (long)q->a[0], 0, (long)q->a[2], (long)q->a[3], (long)q->a[4], 0);
+		r = vos_window6(__NR_clone, q->a[0], 0, q->a[2], q->a[3], q->a[4], 0);
 	}
 	vos_alloc_fork_done();
 	vos_unlock(&p->sigtab->lock);
@@ -206,6 +206,7 @@ static long make_sharing(struct vos_frame *f, struct request *q)
 
 static long make(struct vos_frame *f, struct request *q)
 {
+	vos_self()->counts_native[(uint32_t)f->rax]++;
 	return q->flags & CLONE_VM ? make_sharing(f, q) : make_fork(f, q);
 }
 

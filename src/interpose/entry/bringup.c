@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <virtuos/env.h>
 #include <virtuos/policy.h>
 #include "../dispatch/fdmap.h"
@@ -11,6 +12,7 @@
 #include "carrier.h"
 #include "enter.h"
 #include "environ.h"
+#include "exe.h"
 #include "go.h"
 #include "room.h"
 #include "sigsys.h"
@@ -192,6 +194,8 @@ static void start_rooms(struct vos_start *s)
 
 static void start_signals(struct vos_start *s)
 {
+	if (!vos_environ_preloaded() && !vos_exe_path())
+		vos_sig_take_over(s->proc);
 	vos_sig_init(s->proc, s->last.ignored, s->last.masked);
 }
 
@@ -248,8 +252,12 @@ static void start_code(struct vos_start *s)
 {
 	extern const char vos_entry[] __attribute__((visibility("hidden")));
 	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_all, .envp = s->cache };
-	int err = vos_rewrite_init(&cfg);
+	struct stat tasks;
+	int err;
 
+	/* Brought in by dlopen, perhaps: a folder has a link from each of its folders. */
+	cfg.threads = vos_raw2(SYS_stat, VOS_PTR("/proc/self/task"), VOS_PTR(&tasks)) == 0 && tasks.st_nlink > 3;
+	err = vos_rewrite_init(&cfg);
 	if (err < 0)
 		vos_note("nothing could be patched (error %d)", -err);
 	if (err < 0 || vos_rewrite_sites_left())

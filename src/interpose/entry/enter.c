@@ -57,7 +57,7 @@ static void adopt(struct vos_proc *p, uint64_t mask)
 	vos_carrier_link(c);
 	c->thread->sig->first = true;
 	c->thread->sig->saved_mask = mask;
-	vos_sig_arm_altstack(c->thread);
+	vos_sig_adopt_altstack(c->thread);
 	vos_sud_thread();
 }
 

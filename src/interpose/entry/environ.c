@@ -15,6 +15,7 @@
 static char *words[WORDS_MAX];
 static unsigned nwords;
 static char *self_path, *self_dir;
+static bool preloaded;
 
 static bool has_name(const char *w, const char *name)
 {
@@ -105,6 +106,7 @@ static void remember_self(const char *list, const void *self)
 	const char *own = list ? own_element(list, &n) : NULL;
 	char *slash;
 
+	preloaded |= own != NULL;
 	if (own && own[0] == '/') {
 		self_path = vos_alloc(n + 1);
 		if (self_path)
@@ -177,6 +179,11 @@ void vos_environ_take(char **envp, const void *self)
 	/* The program may write over its environment (setproctitle): keep copies. */
 	for (unsigned i = 0; i < nwords; i++)
 		words[i] = vos_strdup(words[i]);
+}
+
+bool vos_environ_preloaded(void)
+{
+	return preloaded;
 }
 
 const char *vos_environ_self(void)

@@ -11,6 +11,8 @@
  * `self`: some address of this object.
  */
 void vos_environ_take(char **envp, const void *self);
+/* Whether LD_PRELOAD named this object: else the program may have run for a while already. */
+bool vos_environ_preloaded(void);
 /* The absolute path of this object, and the folder it lies in (no slash at the end); NULL when it cannot be told. */
 const char *vos_environ_self(void);
 const char *vos_environ_dir(void);

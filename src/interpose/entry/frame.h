@@ -37,6 +37,7 @@
  *   DONE     the result is in rax; resume is in the carrier
  *   DONE_RCX likewise, in rcx
  *   BELOW    the call has not begun; rsp is the runtime's, the program's is in rcx, resume in the carrier
+ *   FRAMED   likewise, and the frame at the top of the runtime stack holds all registers
  *   LEAVE    the frame at the top of the runtime stack is what the program goes on with
  *   WINDOW   in C, about to wait: go to vos_window_out
  *   FIRST    a thread that we see for the first time, no carrier yet
@@ -60,5 +61,6 @@
 #define VOS_AT_SIG_JUMP  11
 #define VOS_AT_SIG_BACK  12
 #define VOS_AT_SIG_RET   13
+#define VOS_AT_FRAMED    14
 
 #endif

@@ -18,6 +18,9 @@ extern const struct fixup vos_user_fixups[], vos_user_fixups_end[] __attribute__
 extern const char vos_entry[], vos_window_out[], vos_sig_back[] __attribute__((visibility("hidden")));
 extern uint64_t vos_first_rsp __attribute__((visibility("hidden")));
 
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1
+#endif
 #ifndef SYS_USER_DISPATCH
 #define SYS_USER_DISPATCH 2
 #endif
@@ -242,6 +245,8 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		break;
 	case VOS_AT_DONE:
 		uc->rip = uc->rcx = c->resume;
+		if (sig == SIGSYS && info->si_code == SYS_SECCOMP)
+			info->si_call_addr = (void *)c->resume; /* a filter of the program trapped its call */
 		break;
 	case VOS_AT_DONE_RCX:
 		uc->rip = uc->rcx;
@@ -253,12 +258,16 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		finish_entry(uc, at);
 		break;
 	case VOS_AT_BELOW:
+	case VOS_AT_FRAMED:
 	case VOS_AT_LEAVE:
 		/* This very signal frame lies on the runtime stack: mend the context and let the kernel deliver once more. */
 		if (fault)
 			crash(sig, info, uc);
 		if (at == VOS_AT_LEAVE) {
 			registers_of_frame(uc, vos_carrier_frame(c));
+		} else if (at == VOS_AT_FRAMED) {
+			registers_of_frame(uc, vos_carrier_frame(c));
+			uc->rip = (uint64_t)(uintptr_t)vos_entry;
 		} else {
 			uc->rsp = uc->rcx;
 			uc->rcx = c->resume;
@@ -270,6 +279,8 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		if (uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp) {
 			if (fault)
 				crash(sig, info, uc);
+			if (sig == SIGSYS && info->si_code == SYS_SECCOMP && t->frame)
+				info->si_call_addr = (void *)t->frame->rip;
 			note(t, info, uc);
 			vos_remote_kick(c);
 			if (at == VOS_AT_WINDOW)

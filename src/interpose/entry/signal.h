@@ -99,6 +99,9 @@ bool vos_sig_restarts(struct vos_thread *t);
 
 /* Bring-up: our handlers of SIGSEGV, SIGBUS and SIGSYS.  `ignored` and `masked`: what the last image believed (exec). */
 void vos_sig_init(struct vos_proc *p, uint64_t ignored, uint64_t masked);
+/* For a program that ran before the runtime came: handlers that it has set already, and the alternate stack of a thread. */
+void vos_sig_take_over(struct vos_proc *p);
+void vos_sig_adopt_altstack(struct vos_thread *t);
 /* All signals masked, the old kernel mask returned; and back.  For clone and exit. */
 uint64_t vos_sig_block_all(void);
 void vos_sig_unblock(uint64_t old);

@@ -60,6 +60,9 @@ vos_entry:
 	lea	1(%r11), %r11
 	mov	%r11, %gs:C_NATIVE(,%rcx,8)
 	syscall
+	.globl	vos_call_place_entry
+	.hidden	vos_call_place_entry
+vos_call_place_entry:
 .Ldone:
 	mov	%gs:C_RESUME, %rcx
 	jmp	*%rcx
@@ -116,6 +119,7 @@ vos_entry:
 	push	%r13
 	push	%r14
 	push	%r15
+.Lframed:
 	/* A string copy of C must run upwards, and an unaligned access of C must not trap (AC). */
 	testl	$0x40400, FRAME_RIP + 8(%rsp)
 	jz	1f
@@ -237,6 +241,9 @@ vos_window6:
 	cmpl	$0, T_PENDING(%r11)
 	jne	vos_window_out
 	syscall
+	.globl	vos_call_place_window
+	.hidden	vos_call_place_window
+vos_call_place_window:
 .Lwindow_end:
 	ret
 	.globl	vos_window_out
@@ -367,6 +374,9 @@ vos_clone_raw:
 	mov	%r8, %r10
 	mov	%r9, %r8
 	syscall
+	.globl	vos_call_place_clone
+	.hidden	vos_call_place_clone
+vos_call_place_clone:
 	test	%rax, %rax
 	jz	1f
 	pop	%r12
@@ -438,6 +448,7 @@ vos_regions:
 	.quad	.Ldone2, VOS_AT_DONE
 	.quad	.Lslow, VOS_AT_BEGIN
 	.quad	.Lbelow3, VOS_AT_BELOW
+	.quad	.Lframed, VOS_AT_FRAMED
 	.quad	.Lin_c, VOS_AT_NONE_
 	.quad	.Lleave, VOS_AT_LEAVE
 	.quad	.Ldone_rcx, VOS_AT_DONE_RCX
