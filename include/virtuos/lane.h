@@ -3,6 +3,10 @@
  * The two rings of a lane.  One producer and one consumer each, wait-free; indices run freely over 32 bits.  Each side
  * keeps its own index privately: what it reads from the region is only ever the peer's index, and an index that no
  * honest peer could publish is -EPROTO.  (Ring discipline after Xen's io/ring.h and io_uring; layout is our own.)
+ *
+ * Whether an entry is there is told by the entry: its `lap` says how often the ring had come round when it was written
+ * (as NVMe's phase tag does).  So a request and a completion cross between the cores as one line each; the published
+ * tails are not read on the way of a call.
  */
 #ifndef VOS_LANE_H
 #define VOS_LANE_H
@@ -17,9 +21,10 @@ struct vos_lane_view {
 	struct vos_lane *lane;
 	unsigned char   *data;
 	uint64_t         data_size;
-	uint32_t         slots;
-	uint32_t         sq; /* client: tail; server: head */
-	uint32_t         cq; /* client: head; server: tail */
+	uint32_t         slots, shift; /* slots = 1 << shift */
+	uint32_t         sq;   /* client: tail; server: head */
+	uint32_t         cq;   /* client: head; server: tail */
+	uint32_t         seen; /* the peer's head when it was last looked at: client sq_head, server cq_head */
 };
 
 static inline void vos_lane_view_init(struct vos_lane_view *v, void *base, const struct vos_region_geo *g, uint32_t i)
@@ -28,7 +33,8 @@ static inline void vos_lane_view_init(struct vos_lane_view *v, void *base, const
 	v->data = vos_region_data(base, g, i);
 	v->data_size = g->data_stride;
 	v->slots = g->slots;
-	v->sq = v->cq = 0;
+	v->shift = 31u - (uint32_t)__builtin_clz(g->slots);
+	v->sq = v->cq = v->seen = 0;
 }
 
 static inline struct vos_req *vos_lane_req(const struct vos_lane_view *v, uint32_t i)
@@ -41,35 +47,52 @@ static inline struct vos_cqe *vos_lane_cqe(const struct vos_lane_view *v, uint32
 	return (struct vos_cqe *)(void *)(v->lane->rings + v->slots * sizeof(struct vos_req)) + (i & (v->slots - 1));
 }
 
+/* Of the entry with index i; fresh memory (0) is no lap's, and neighbouring laps differ in 16 bits. */
+static inline uint16_t vos_lane_lap(const struct vos_lane_view *v, uint32_t i)
+{
+	return (uint16_t)((i >> v->shift) + 1);
+}
+
 /* Client.  0; -EAGAIN when the ring is full; -EPROTO when the server's head is absurd. */
 static inline int vos_sq_push(struct vos_lane_view *v, const struct vos_req *req)
 {
-	/* Acquire: pairs with the release of sq_head in vos_sq_pop(); the slot may be reused. */
-	uint32_t used = v->sq - atomic_load_explicit(&v->lane->sq_head, memory_order_acquire);
+	struct vos_req *to = vos_lane_req(v, v->sq);
 
-	if (__builtin_expect(used >= v->slots, 0))
-		return used == v->slots ? -EAGAIN : -EPROTO;
-	*vos_lane_req(v, v->sq) = *req;
+	if (__builtin_expect(v->sq - v->seen >= v->slots, 0)) {
+		/* Acquire: pairs with the release of sq_head in vos_sq_pop(); the slot may be reused. */
+		uint32_t head = atomic_load_explicit(&v->lane->sq_head, memory_order_acquire);
+
+		if (v->sq - head > v->slots)
+			return -EPROTO;
+		v->seen = head;
+		if (v->sq - head == v->slots)
+			return -EAGAIN;
+	}
+	to->user = req->user;
+	to->op = req->op;
+	to->flags = req->flags;
+	for (unsigned i = 0; i < 6; i++)
+		to->arg[i] = req->arg[i];
+	/* Release: pairs with the acquire in vos_sq_pop(): who sees the lap sees the request. */
+	__atomic_store_n(&to->lap, vos_lane_lap(v, v->sq), __ATOMIC_RELEASE);
 	/*
-	 * Sequentially consistent: pairs with the fence between `asleep` and the last look in the server's sleep; without
-	 * it the tail could pass the look at `asleep` that follows, and the server would sleep on a full ring.
+	 * Sequentially consistent: pairs with the fence between `asleep` and the last look in the server's sleep; without it the
+	 * lap could pass the look at `asleep` that follows, and the server would sleep on a full ring.
 	 */
 	atomic_exchange_explicit(&v->lane->sq_tail, ++v->sq, memory_order_seq_cst);
 	return 0;
 }
 
-/* Server.  1 and *ret_req filled; 0 when empty; -EPROTO when the client's tail is absurd. */
+/* Server.  1 and *ret_req filled; 0 when empty. */
 static inline int vos_sq_pop(struct vos_lane_view *v, struct vos_req *ret_req)
 {
-	/* Acquire: pairs with the exchange of sq_tail in vos_sq_push(). */
-	uint32_t ready = atomic_load_explicit(&v->lane->sq_tail, memory_order_acquire) - v->sq;
+	struct vos_req *from = vos_lane_req(v, v->sq);
 
-	if (ready == 0)
+	/* Acquire: pairs with the release of the lap in vos_sq_push(). */
+	if (__atomic_load_n(&from->lap, __ATOMIC_ACQUIRE) != vos_lane_lap(v, v->sq))
 		return 0;
-	if (ready > v->slots)
-		return -EPROTO;
 	/* Copy, then validate the copy: the client can still rewrite the slot. */
-	*ret_req = *(volatile struct vos_req *)vos_lane_req(v, v->sq);
+	*ret_req = *(volatile struct vos_req *)from;
 	/* Release: pairs with the acquire in vos_sq_push(); the slot is free. */
 	atomic_store_explicit(&v->lane->sq_head, ++v->sq, memory_order_release);
 	return 1;
@@ -81,28 +104,40 @@ static inline int vos_sq_pop(struct vos_lane_view *v, struct vos_req *ret_req)
  */
 static inline int vos_cq_push(struct vos_lane_view *v, const struct vos_cqe *cqe)
 {
-	/* Acquire: pairs with the release of cq_head in vos_cq_pop(). */
-	uint32_t used = v->cq - atomic_load_explicit(&v->lane->cq_head, memory_order_acquire);
+	struct vos_cqe *to = vos_lane_cqe(v, v->cq);
 
-	if (used >= v->slots)
-		return -EPROTO;
-	*vos_lane_cqe(v, v->cq) = *cqe;
+	if (__builtin_expect(v->cq - v->seen >= v->slots, 0)) {
+		/* Acquire: pairs with the release of cq_head in vos_cq_pop(). */
+		v->seen = atomic_load_explicit(&v->lane->cq_head, memory_order_acquire);
+		if (v->cq - v->seen >= v->slots)
+			return -EPROTO;
+	}
+	to->user = cqe->user;
+	to->res = cqe->res;
+	to->flags = cqe->flags;
+	to->aux = cqe->aux;
+	to->aux2 = cqe->aux2;
+	/* Release: pairs with the acquire in vos_cq_pop(). */
+	__atomic_store_n(&to->lap, vos_lane_lap(v, v->cq), __ATOMIC_RELEASE);
 	/* Sequentially consistent: pairs with the fence in the client's sleep, as in vos_sq_push(). */
 	atomic_exchange_explicit(&v->lane->cq_tail, ++v->cq, memory_order_seq_cst);
 	return 0;
 }
 
-/* Client.  1 and *ret_cqe filled; 0 when empty; -EPROTO when the server's tail is absurd. */
+/* Client: whether a completion is there; a look that costs a load. */
+static inline bool vos_cq_peek(const struct vos_lane_view *v)
+{
+	return __atomic_load_n(&vos_lane_cqe(v, v->cq)->lap, __ATOMIC_ACQUIRE) == vos_lane_lap(v, v->cq);
+}
+
+/* Client.  1 and *ret_cqe filled; 0 when empty. */
 static inline int vos_cq_pop(struct vos_lane_view *v, struct vos_cqe *ret_cqe)
 {
-	/* Acquire: pairs with the exchange of cq_tail in vos_cq_push(). */
-	uint32_t ready = atomic_load_explicit(&v->lane->cq_tail, memory_order_acquire) - v->cq;
-
-	if (ready == 0)
+	/* Acquire: pairs with the release of the lap in vos_cq_push(). */
+	if (!vos_cq_peek(v))
 		return 0;
-	if (ready > v->slots)
-		return -EPROTO;
 	*ret_cqe = *(volatile struct vos_cqe *)vos_lane_cqe(v, v->cq);
+	/* Release: pairs with the acquire in vos_cq_push(). */
 	atomic_store_explicit(&v->lane->cq_head, ++v->cq, memory_order_release);
 	return 1;
 }
@@ -142,13 +177,13 @@ static inline void vos_lane_publish_sleep(struct vos_lane *lane, uint32_t mode)
 /* Server: whether any request waits; used for the last look before sleep. */
 static inline int vos_sq_ready(const struct vos_lane_view *v)
 {
-	return atomic_load_explicit(&v->lane->sq_tail, memory_order_seq_cst) != v->sq;
+	return __atomic_load_n(&vos_lane_req(v, v->sq)->lap, __ATOMIC_SEQ_CST) == vos_lane_lap(v, v->sq);
 }
 
 /* Client: whether any completion waits. */
 static inline int vos_cq_ready(const struct vos_lane_view *v)
 {
-	return atomic_load_explicit(&v->lane->cq_tail, memory_order_seq_cst) != v->cq;
+	return __atomic_load_n(&vos_lane_cqe(v, v->cq)->lap, __ATOMIC_SEQ_CST) == vos_lane_lap(v, v->cq);
 }
 
 #endif

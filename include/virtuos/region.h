@@ -26,7 +26,7 @@ struct vos_req {
 	uint64_t user;   /* the client's word, echoed in the completion */
 	uint16_t op;     /* x86-64 system call number, or VOS_OP_* */
 	uint16_t flags;  /* VOS_REQ_* */
-	uint32_t spare;  /* 0 */
+	uint32_t lap;    /* of the ring's own: see lane.h */
 	uint64_t arg[6];
 };
 _Static_assert(sizeof(struct vos_req) == 64, "MUST NOT CHANGE: one line");
@@ -37,7 +37,8 @@ _Static_assert(sizeof(struct vos_req) == 64, "MUST NOT CHANGE: one line");
 struct vos_cqe {
 	uint64_t user;
 	int64_t  res;    /* ≥ 0 or a negative errno */
-	uint32_t flags;  /* VOS_CQE_* */
+	uint16_t flags;  /* VOS_CQE_* */
+	uint16_t lap;    /* of the ring's own: see lane.h */
 	uint32_t aux;    /* calls that make a descriptor: its st_mode; others say in PROTOCOL.md */
 	uint64_t aux2;
 };

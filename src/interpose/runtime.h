@@ -172,7 +172,7 @@ struct vos_domain {
 enum { VOS_DOM_NEW, VOS_DOM_UP, VOS_DOM_DOWN, VOS_DOM_RESTORING };
 
 /* A completion that the client made itself because the domain died (in vos_cqe.flags; never taken from a server). */
-#define VOS_CQE_DEAD 0x80000000u
+#define VOS_CQE_DEAD 0x8000u
 
 /* A request under way.  The caller's memory; it must live until vos_remote_wait() has returned it as done. */
 struct vos_pending {

@@ -240,7 +240,7 @@ static bool stirs(const struct waiting *x)
 		if (vos_conn_dead(l->conn))
 			return true;
 		if (!l->shared) {
-			if (atomic_load_explicit(&l->v.lane->cq_tail, memory_order_acquire) != l->v.cq)
+			if (vos_cq_peek(&l->v))
 				return true;
 			continue;
 		}

@@ -248,6 +248,7 @@ static void resume_lanes(struct vos_conn *c)
 		vos_lane_ready(l);
 		l->v.sq = atomic_load(&l->v.lane->sq_tail);
 		l->v.cq = atomic_load(&l->v.lane->cq_head);
+		l->v.seen = l->v.sq - l->v.slots; /* unknown: look */
 		atomic_store(&l->v.lane->asleep, VOS_AWAKE);
 		l->orphans = l->v.sq - l->v.cq;
 		l->foreign = l->orphans != 0;

@@ -24,7 +24,7 @@ enum {
 	FAKE_ABSURD_HEAD,
 	FAKE_STRAY_WAKES,    /* a hundred wakes, then 7 */
 	FAKE_FLAGS,          /* all flags set */
-	FAKE_DEAF,           /* never completes */
+	FAKE_DEAF,           /* the proxy hangs */
 };
 
 #endif

@@ -101,8 +101,8 @@ static void misbehave(uint32_t lane, const struct vos_req *req)
 	case FAKE_TWICE: answer(lane, req->user, 0); answer(lane, req->user, 0); break;
 	case FAKE_ABSURD_RES: answer(lane, req->user, -5000); break;
 	case FAKE_ABSURD_TAIL:
+		answer(lane, req->user, 0);
 		atomic_store(&l->cq_tail, atomic_load(&l->cq_tail) + 100000);
-		t.ops->wake_lane(&t, l, VOS_ASLEEP_FUTEX | VOS_ASLEEP_FD);
 		break;
 	case FAKE_ABSURD_HEAD: atomic_store(&l->sq_head, 0x7fffffff); answer(lane, req->user, 0); break;
 	case FAKE_STRAY_WAKES:
@@ -113,14 +113,16 @@ static void misbehave(uint32_t lane, const struct vos_req *req)
 		answer(lane, req->user, 7);
 		break;
 	case FAKE_FLAGS: {
-		struct vos_cqe cqe = { .user = req->user, .flags = ~0u };
+		struct vos_cqe cqe = { .user = req->user, .flags = 0xffff };
 
 		vos_cq_push(&view[lane], &cqe);
 		t.ops->wake_lane(&t, l, VOS_ASLEEP_FUTEX);
 		atomic_store(&l->asleep, 0);
 		break;
 	}
-	case FAKE_DEAF: park(lane, req->user); break;
+	case FAKE_DEAF:
+		for (;;)
+			pause();
 	}
 }
 
@@ -132,8 +134,6 @@ static void serve_one(uint32_t lane, const struct vos_req *req)
 	switch (req->op) {
 	case VOS_OP_NULL: answer(lane, req->user, (int64_t)req->arg[0] + 1); break;
 	case VOS_OP_CANCEL:
-		if (req->arg[1] == FAKE_DEAF)
-			break;
 		answer(lane, req->user, unpark(lane, req->arg[0], -ECANCELED));
 		break;
 	case FAKE_STATE: state = (uint32_t)req->arg[0]; answer(lane, req->user, old); break;

@@ -28,6 +28,16 @@ void vos_fd_disown(int fd)
 		close(fd);
 }
 
+uint64_t vos_fd_limit_lift(void)
+{
+	return 0;
+}
+
+void vos_fd_limit_restore(uint64_t soft)
+{
+	(void)soft;
+}
+
 void vos_domain_restored(struct vos_domain *d)
 {
 	int err = 0;
