@@ -113,6 +113,8 @@ struct vos_op {
 	_Alignas(8) unsigned char addr[128];     /* a socket address: the kernel must not be given the client's own length word */
 	uint32_t addr_len;
 	struct iovec iov;
+	uint32_t false_wakes;        /* in a row */
+	size_t   false_done;         /* op->done then */
 	uint64_t deadline_ns;        /* CLOCK_MONOTONIC, of SO_RCVTIMEO and SO_SNDTIMEO; 0: none */
 
 	/* For the engine. */
@@ -256,7 +258,7 @@ void vos_exec_broker(struct vos_proxy *p, const struct vos_msg *m, int fd);
 extern const struct vos_engine_ops vos_engine_uring;
 extern const struct vos_engine_ops vos_engine_poll;
 
-/* For exec functions: ask and return VOS_PENDING, or an errno at once. */
+/* For exec functions: ask and return VOS_PENDING, or an errno at once (-ECANCELED: it is not to wait any more). */
 long vos_wait_poll(struct vos_proxy *p, struct vos_op *op, int fd, uint32_t events);
 long vos_wait_call(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6]);
 long vos_wait_worker(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6]);

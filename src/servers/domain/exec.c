@@ -52,7 +52,7 @@ long vos_exec(struct vos_proxy *p, struct vos_op *op)
 
 long vos_wait_poll(struct vos_proxy *p, struct vos_op *op, int fd, uint32_t events)
 {
-	int r = p->engine->poll(p, op, fd, events);
+	int r = op->cancelled ? -ECANCELED : p->engine->poll(p, op, fd, events);
 
 	return r ? r : VOS_PENDING;
 }
@@ -61,6 +61,8 @@ long vos_wait_call(struct vos_proxy *p, struct vos_op *op, long nr, const long a
 {
 	int r;
 
+	if (op->cancelled)
+		return -ECANCELED;
 	if (op->fd >= 0)
 		vos_rfd_hold(p, op);
 	r = p->engine->call(p, op, nr, a);
@@ -71,6 +73,8 @@ long vos_wait_worker(struct vos_proxy *p, struct vos_op *op, long nr, const long
 {
 	int r;
 
+	if (op->cancelled)
+		return -ECANCELED;
 	if (!op->resume)
 		op->resume = plain;
 	r = vos_worker_call(p, op, nr, a);

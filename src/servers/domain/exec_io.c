@@ -14,6 +14,8 @@
 #define RWF_NOWAIT 8
 #endif
 
+#define FALSE_WAKES 16u
+
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -52,6 +54,22 @@ long vos_exec_wait(struct vos_proxy *p, struct vos_op *op, uint32_t events)
 		return -EAGAIN;
 	vos_exec_limit(op, events & POLLOUT);
 	vos_rfd_hold(p, op);
+	/*
+	 * A socket with something in its error queue polls ready for ever and gives nothing.  Readiness then tells nothing: look
+	 * again now and then instead.
+	 */
+	if (op->false_done != op->done)
+		op->false_wakes = 0;
+	op->false_done = op->done;
+	if (op->false_wakes++ >= FALSE_WAKES) {
+		struct timespec *ts = (void *)op->ts;
+		long a[6] = { CLOCK_MONOTONIC, 0, VOS_PTR(ts) };
+
+		if (op->deadline_ns && now_ns() >= op->deadline_ns)
+			return -EAGAIN;
+		*ts = (struct timespec){ 0, 2000000 };
+		return vos_wait_worker(p, op, __NR_clock_nanosleep, a);
+	}
 	return vos_wait_poll(p, op, op->fd, events);
 }
 

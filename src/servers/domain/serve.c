@@ -43,6 +43,7 @@ static struct vos_op *op_new(struct vos_proxy *p)
 	op->stage = 0;
 	op->pfd = NULL;
 	op->deadline_ns = 0;
+	op->false_wakes = 0;
 	op->worker = NULL;
 	op->fd = op->tmp_fd = -1;
 	return op;
@@ -146,13 +147,8 @@ static void serve(struct vos_proxy *p, uint32_t lane, const struct vos_req *req)
 void vos_serve_resume(struct vos_proxy *p, struct vos_op *op, long res)
 {
 	res = op->resume(p, op, res);
-	if (res == VOS_PENDING) {
-		if (!op->cancelled)
-			return;
-		/* It asked again although its end was wanted: that wait ends as well. */
-		cancel_op(p, op);
+	if (res == VOS_PENDING)
 		return;
-	}
 	if (res == -ECANCELED && (op->req_flags & VOS_REQ_NOWAIT))
 		res = -EAGAIN;
 	complete(p, op, res);
