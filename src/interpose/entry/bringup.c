@@ -155,7 +155,6 @@ static void start_process(struct vos_start *s)
 	proc.pid = (uint32_t)vos_raw0(SYS_getpid);
 	proc.session_fd = -1;
 	proc.sigtab = &sigtab;
-	proc.ended = vos_alloc(VOS_ENDED_SIZE);
 	if (vos_fdmap_init(&proc) < 0)
 		refuse("no memory for the table of descriptors: raise 'ulimit -v'; the program was not started");
 	c = vos_carrier_new(&proc);
@@ -168,6 +167,8 @@ static void start_process(struct vos_start *s)
 		vos_say("VIRTUOS_ROUTE: '%s' is not CALL:native", at);
 	vos_go_init();
 	vos_stats_init(s->stats);
+	if (vos_stats_on())
+		proc.ended = vos_alloc(VOS_ENDED_SIZE);
 }
 
 static void start_environ(struct vos_start *s)
