@@ -151,11 +151,14 @@ static int become(void *arg)
 		r = vos_raw3(__NR_dup3, r, 3, 0);
 	if (r >= 0)
 		vos_raw3(__NR_close_range, 4, ~0u, 0);
-	for (int i = 0; r >= 0 && i < 2; i++)
-		if (s->program[i])
-			s->error = (int)vos_raw3(__NR_execve, VOS_PTR(s->program[i]), VOS_PTR(s->argv), VOS_PTR(s->envp));
-	if (r < 0)
-		s->error = (int)r;
+	s->error = r < 0 ? (int)r : -ENOENT;
+	for (int i = 0; r >= 0 && i < 2; i++) {
+		if (!s->program[i])
+			continue;
+		/* What stands here when the exec succeeds is what the parent reads. */
+		s->error = 0;
+		s->error = (int)vos_raw3(__NR_execve, VOS_PTR(s->program[i]), VOS_PTR(s->argv), VOS_PTR(s->envp));
+	}
 	return 1;
 }
 
@@ -223,21 +226,7 @@ static int start_private(const char *dir, char *const *envp)
 			while (vos_raw4(__NR_wait4, pid, 0, 0x40000000 /* __WALL */, 0) == -EINTR)
 				;
 		vos_raw4(__NR_rt_sigprocmask, SIG_SETMASK, VOS_PTR(&old), 0, 8);
-		/* error keeps the failure of a first try; a second that worked never came back to clear it. */
-		r = pid < 0 ? pid : 0;
-	}
-	if (r == 0) {
-		/* Only the supervisor has the other end: its absence shows at once. */
-		shut(pair[1]);
-		pair[1] = -1;
-		if (s.error) {
-			struct vos_msg m;
-			struct vos_msg_fds fds;
-			int w = vos_msg_recv(pair[0], &m, &fds, 0);
-
-			if (w != -ETIMEDOUT)
-				r = s.error;
-		}
+		r = pid < 0 ? pid : s.error;
 	}
 	if (r)
 		shut(pair[0]);
