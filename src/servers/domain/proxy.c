@@ -239,12 +239,12 @@ static void loop(struct vos_proxy *p)
 		if (!idle_since)
 			idle_since = now_ns();
 		if (now_ns() - idle_since < SPIN_NS) {
-			for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
-				if (vos_serve_ready(p))
-					break;
+			unsigned i;
+
+			for (i = 0; i < SPIN_ROUNDS && !vos_serve_ready(p); i++)
 				__builtin_ia32_pause();
-			}
-			sched_yield();
+			if (i == SPIN_ROUNDS)
+				sched_yield();
 			continue;
 		}
 		vos_server_publish_sleep(s);
