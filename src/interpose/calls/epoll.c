@@ -629,6 +629,20 @@ static long ctl_remote(struct vos_epoll *e, struct vos_frame *f, struct vos_ofd 
 	}
 }
 
+/*
+ * A remote descriptor is to be watched by what is no set of ours: none at all (EBADF, EINVAL), or one that we did not see
+ * being made (EINVAL).  The kernel must not be asked about the placeholder, so it is asked about the set itself.
+ */
+static long no_set(struct vos_frame *f)
+{
+	struct vos_frame call = *f;
+	long r;
+
+	call.rdx = f->rdi;
+	r = vos_native(&call);
+	return r == -EBADF || r == -EFAULT ? r : -EINVAL;
+}
+
 long vos_call_epoll_ctl(struct vos_frame *f)
 {
 	struct vos_ofd *set = vos_fd_get(f->rdi), *o;
@@ -636,8 +650,7 @@ long vos_call_epoll_ctl(struct vos_frame *f)
 	long r;
 
 	if (!set || !set->epoll) {
-		/* A set that we did not see being made, or none: the placeholder of a remote member is EBADF there. */
-		r = set ? -EINVAL : vos_native(f);
+		r = set ? -EINVAL : vos_fd_kind(vos_self()->proc, (int)f->rdx) == VOS_FDKIND_REMOTE ? no_set(f) : vos_native(f);
 		vos_ofd_put(set);
 		return r;
 	}

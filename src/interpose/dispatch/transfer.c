@@ -380,15 +380,15 @@ long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 		if (r < 0)
 			return r;
 	}
+	if (sock)
+		t.discard = t.op == __NR_recvfrom && (t.flags & MSG_TRUNC) && !vos_ofd_is_dgram(o);
 	/* The first byte only: whether the rest can be taken shows when there is a rest. */
-	if (!t.in && t.it.left && t.it.cur.iov_len && (t.flags & MSG_PEEK) == 0 &&
+	if (!t.in && !t.discard && t.it.left && t.it.cur.iov_len && (t.flags & MSG_PEEK) == 0 &&
 	    !vos_user_writable((uint64_t)(uintptr_t)t.it.cur.iov_base, 1)) {
 		if ((o->flags & O_ACCMODE) == O_WRONLY)
 			return -EBADF;
 		return bad_buffer(o, &t);
 	}
-	if (sock)
-		t.discard = t.op == __NR_recvfrom && (t.flags & MSG_TRUNC) && !vos_ofd_is_dgram(o);
 	if (sock)
 		dgram = vos_ofd_is_dgram(o) || (t.flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
 	if (dgram && t.in && t.it.left > vos_transfer_max(lane))
