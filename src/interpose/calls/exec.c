@@ -297,12 +297,40 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	return r;
 }
 
-static long exec_at(struct vos_frame *f, int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags)
+static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, unsigned depth);
+
+/*
+ * A script on a domain.  What the kernel would hand its interpreter is a name of our copy; the program's own name for it leads
+ * the interpreter to the domain by itself.
+ */
+static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp, unsigned depth)
 {
-	struct exec *x = vos_alloc(sizeof *x);
+	char *name = vos_alloc(VOS_PATH_BUF), **argv;
 	long r;
 
-	(void)f;
+	if (!name)
+		return -ENOMEM;
+	r = vos_strncpy_from_user(name, (const char *)(uintptr_t)user_path, VOS_PATH_BUF);
+	if (r >= 0 && (r == 0 || (name[0] != '/' && x->dirfd != AT_FDCWD)))
+		vos_fmt(name, VOS_PATH_BUF, "%s", x->text);
+	if (r >= 0)
+		r = script_argv(x, name, &argv);
+	if (r >= 0) {
+		r = exec_at(AT_FDCWD, (uint64_t)(uintptr_t)x->interp, (uint64_t)(uintptr_t)argv, envp, 0, depth + 1);
+		vos_free(argv);
+	}
+	vos_free(name);
+	return r;
+}
+
+static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, unsigned depth)
+{
+	struct exec *x;
+	long r;
+
+	if (depth > 4)
+		return -ELOOP;
+	x = vos_alloc(sizeof *x);
 	if (!x)
 		return -ENOMEM;
 	x->dirfd = dirfd;
@@ -328,8 +356,12 @@ static long exec_at(struct vos_frame *f, int64_t dirfd, uint64_t path, uint64_t 
 		vos_fmt(x->text, sizeof x->text, "%s", vos_exe_path());
 		x->dirfd = AT_FDCWD;
 	}
-	if (r == VOS_EXEC_NATIVE)
+	if (r == VOS_EXEC_NATIVE && x->fd >= 0) {
+		look(x, x->fd, "", AT_EMPTY_PATH, 0);
+		r = x->script ? exec_remote_script(x, path, envp, depth) : exec_target(x, envp);
+	} else if (r == VOS_EXEC_NATIVE) {
 		r = exec_target(x, envp);
+	}
 	if (x->fd >= 0)
 		vos_raw1(SYS_close, x->fd);
 	vos_free(x);
@@ -338,12 +370,12 @@ static long exec_at(struct vos_frame *f, int64_t dirfd, uint64_t path, uint64_t 
 
 long vos_call_execve(struct vos_frame *f)
 {
-	return exec_at(f, AT_FDCWD, f->rdi, f->rsi, f->rdx, 0);
+	return exec_at(AT_FDCWD, f->rdi, f->rsi, f->rdx, 0, 0);
 }
 
 long vos_call_execveat(struct vos_frame *f)
 {
 	if (f->r8 & ~(uint64_t)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
 		return -EINVAL;
-	return exec_at(f, (int32_t)f->rdi, f->rsi, f->rdx, f->r10, (unsigned)f->r8);
+	return exec_at((int32_t)f->rdi, f->rsi, f->rdx, f->r10, (unsigned)f->r8, 0);
 }

@@ -29,13 +29,13 @@ bool vos_stats_on(void)
 
 /*
  * A signal that ends the process by default would end it before its line is written: such signals come to vos_sig_entry(),
- * which writes and lets the kernel do as it would have done.
+ * which writes and lets the kernel do as it would have done.  Not SIGUSR1 and SIGUSR2: nobody ends a process with them.
  */
 bool vos_stats_catches(int sig)
 {
 	switch (sig) {
-	case SIGHUP: case SIGINT: case SIGQUIT: case SIGILL: case SIGTRAP: case SIGABRT: case SIGFPE: case SIGUSR1: case SIGUSR2:
-	case SIGPIPE: case SIGALRM: case SIGTERM: case SIGXCPU: case SIGXFSZ: case SIGVTALRM: case SIGPROF: case SIGPOLL: case SIGPWR:
+	case SIGHUP: case SIGINT: case SIGQUIT: case SIGILL: case SIGTRAP: case SIGABRT: case SIGFPE: case SIGPIPE:
+	case SIGALRM: case SIGTERM: case SIGXCPU: case SIGXFSZ: case SIGVTALRM: case SIGPROF: case SIGPOLL: case SIGPWR:
 		return file != NULL;
 	default:
 		return false;
