@@ -278,11 +278,14 @@ static int look(const struct waiting *x, bool *ret_slept)
 		spent = vos_ticks() - start;
 	}
 	while (spent < plan.yield && !vos_signalled()) {
+		uint64_t before = spent;
+
 		c->remote.yields++;
 		vos_raw0(__NR_sched_yield);
 		if (stirs(x) && (r = reap_all(x)) >= 0)
 			goto found;
 		spent = vos_ticks() - start;
+		vos_spin_yielded(&first->lane->spin, spent - before);
 	}
 	*ret_slept = true;
 	return -1;

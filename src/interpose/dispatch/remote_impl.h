@@ -21,6 +21,7 @@ struct vos_spinner {
 		uint32_t ns;           /* expected; VOS_SPIN_LONG: it slept last time */
 		uint32_t waits;
 	} op[64];
+	uint64_t crowded;              /* ticks until which others want the cores: no yielding */
 };
 
 struct vos_slot {
@@ -96,6 +97,9 @@ void vos_spin_init(void);
 struct vos_spin_plan vos_spin_plan(struct vos_spinner *s, uint16_t op);
 /* It came after so many ticks of looking, or did not come (slept). */
 void vos_spin_learn(struct vos_spinner *s, uint16_t op, uint64_t ticks, bool slept);
+
+/* A yield that brought nothing took so many ticks. */
+void vos_spin_yielded(struct vos_spinner *s, uint64_t ticks);
 
 uint64_t vos_remote_now(void);
 

@@ -6,6 +6,9 @@
  *
  * Looking begins with the pause instruction, as the server runs on another core; then sched_yield, so that it can run on
  * this one.  With a single core there is nothing to look for until it has run: yield at once.
+ *
+ * When the cores are crowded, a yield hands this one to a stranger for milliseconds, and no wake takes it back; one that
+ * sleeps is woken as soon as there is something for it.  So a yield that took long and brought nothing is the last for a while.
  */
 #include <time.h>
 #include "remote_impl.h"
@@ -14,6 +17,8 @@
 #define LOOK_NS    50000u  /* at most, in all: a sleep and its wake across cores */
 #define LONG_NS    LOOK_NS
 #define PROBE      16u     /* every so many waits for a long one */
+#define CROWD_NS   30000u  /* a yield that took so long went to a stranger */
+#define CROWDED_NS 5000000u
 
 static uint64_t per_us = 2500;   /* ticks a microsecond; until measured */
 static uint64_t first_ns, first_ticks;
@@ -59,11 +64,20 @@ struct vos_spin_plan vos_spin_plan(struct vos_spinner *s, uint16_t op)
 	struct vos_spin_plan plan;
 	uint32_t pause = 2 * ns + 500;
 
-	if (ns >= LONG_NS && ++s->op[i].waits % PROBE != 0)
-		return (struct vos_spin_plan){ one_core ? 0 : ticks_of(200), ticks_of(400) };
+	if (ns >= LONG_NS && ++s->op[i].waits % PROBE != 0) {
+		plan.pause = one_core ? 0 : ticks_of(200);
+		plan.yield = one_core ? ticks_of(400) : plan.pause;
+		return plan;
+	}
 	plan.pause = one_core ? 0 : ticks_of(pause > PAUSE_NS ? PAUSE_NS : pause);
-	plan.yield = ticks_of(LOOK_NS);
+	plan.yield = vos_ticks() < s->crowded ? plan.pause : ticks_of(LOOK_NS);
 	return plan;
+}
+
+void vos_spin_yielded(struct vos_spinner *s, uint64_t ticks)
+{
+	if (ticks > ticks_of(CROWD_NS))
+		s->crowded = vos_ticks() + ticks_of(CROWDED_NS);
 }
 
 void vos_spin_learn(struct vos_spinner *s, uint16_t op, uint64_t ticks, bool slept)

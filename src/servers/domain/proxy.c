@@ -21,6 +21,9 @@
  */
 #define SPIN_NS      60000u
 #define SPIN_ROUNDS  32u
+#define CROWD_NS     30000u
+#define CROWDED_NS   5000000u
+#define SHORT_NS     2000u   /* on crowded cores */
 
 static uint64_t now_ns(void)
 {
@@ -217,7 +220,7 @@ static void take_message(struct vos_proxy *p)
 
 static void loop(struct vos_proxy *p)
 {
-	uint64_t idle_since = 0;
+	uint64_t idle_since = 0, crowded = 0, now;
 
 	for (;;) {
 		struct vos_region_server *s = vos_region_server(p->t.base);
@@ -243,9 +246,21 @@ static void loop(struct vos_proxy *p)
 
 			for (i = 0; i < SPIN_ROUNDS && !vos_serve_ready(p); i++)
 				__builtin_ia32_pause();
-			if (i == SPIN_ROUNDS)
+			if (i < SPIN_ROUNDS)
+				continue;
+			now = now_ns();
+			if (now > crowded) {
 				sched_yield();
-			continue;
+				/*
+				 * Others want this core, and a yield gives it to them for milliseconds; one that sleeps is woken as soon
+				 * as there is work.  So a yield that took long and brought nothing is the last for a while.
+				 */
+				if (now_ns() - now > CROWD_NS && !vos_serve_ready(p))
+					crowded = now + CROWDED_NS;
+				continue;
+			}
+			if (now - idle_since < SHORT_NS)
+				continue;
 		}
 		vos_server_publish_sleep(s);
 		if (!vos_serve_ready(p))
