@@ -366,7 +366,8 @@ static void from_supervisor(struct broker *b)
 	if (r == -EPROTO || r == -EPROTONOSUPPORT)
 		vos_warn("the supervisor sent a message of another version: ending");
 	if (r)
-		exit(r == -EPIPE ? 0 : 1);
+		/* A reset: it went with words of ours unread. */
+		exit(r == -EPIPE || r == -ECONNRESET ? 0 : 1);
 	switch (b->in.type) {
 	case VOS_MSG_SPAWN: {
 		uint64_t id = b->in.proxy;

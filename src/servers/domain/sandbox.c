@@ -259,13 +259,13 @@ int vos_sandbox_enter(struct vos_proxy *p, const struct vos_domain_cfg *cfg, int
 	if (proc < 0)
 		vos_warn("no /proc: calls on extended attributes and a few more will fail");
 	if (store) {
-		int again = rooted ? open(cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+		int again = rooted ? open(cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 
-		export_fd = vos_sandbox_export(again >= 0 ? again : root_fd, export, &p->creds);
+		export_fd = again < 0 ? -errno : vos_sandbox_export(again, export, &p->creds);
 		if (again >= 0)
 			vos_raw1(__NR_close, again);
 		if (export_fd < 0) {
-			snprintf(text, size, "%.180s: %s", export, strerror(-export_fd));
+			snprintf(text, size, "%.90s%.90s: %s", cfg->root, export, strerror(-export_fd));
 			return export_fd;
 		}
 	}
