@@ -360,8 +360,28 @@ static uint64_t behind_fill(const struct analyser *a, uint64_t hit, uint64_t lo)
  * if it leads to an aligned address), or what is behind the fill is asked.  Without either, sweeps from all starts in a range before the hit must agree, also on what
  * stands before the hit.
  */
+/*
+ * Memory that is no object holds code without any bounds, and data among it.  What decodes as a call there is one for sure only
+ * where its number is loaded right before it; that is also what every emitter of calls writes.
+ */
+static bool judge_raw(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
+{
+	const uint8_t *p = hit - lo >= 5 ? vos_elf_at(a->e, hit - 5, 7, NULL) : NULL;
+	struct func *f;
+
+	if (!p || p[0] != 0xb8 || p[2] > 1 || p[3] || p[4])
+		return false;
+	f = vos_func_find(a, hit - 5);
+	if (!f)
+		f = vos_func_add(a, hit - 5, hi - hit < 64 ? hi : hit + 64, false);
+	if (f)
+		judge_hit(a, hit, f);
+	return true;
+}
+
 static void judge_unbounded(struct analyser *a, uint64_t hit, uint64_t lo, uint64_t hi)
 {
+	const bool raw = a->e->nseg == 1 && !a->e->table && !a->e->nfde;
 	uint64_t from = hit - lo > 160 ? hit - 160 : lo, to = hit - from > 96 ? hit - 96 : from, start = 0, fill;
 	unsigned says[3] = {0};
 	uint32_t cuts, common = 0;
@@ -369,6 +389,8 @@ static void judge_unbounded(struct analyser *a, uint64_t hit, uint64_t lo, uint6
 	struct func *f;
 	size_t i;
 
+	if (raw && judge_raw(a, hit, lo, hi))
+		return;
 	find_calls(a);
 	fill = behind_fill(a, hit, lo);
 	for (i = a->calls.n; i > 0 && a->calls.v[i - 1] > hit; i--)
@@ -405,7 +427,7 @@ static void judge_unbounded(struct analyser *a, uint64_t hit, uint64_t lo, uint6
 		a->not_sites++;
 		return;
 	}
-	if (says[SAYS_NO] || !says[SAYS_SITE] || differ) {
+	if (raw || says[SAYS_NO] || !says[SAYS_SITE] || differ) {
 		add_site(a, hit, NULL, 0, VOS_WHY_UNSURE);
 		return;
 	}
