@@ -373,7 +373,7 @@ Test(sockets, options)
 	cr_expect_eq(tc(&c, __NR_getsockopt, s, IPPROTO_TCP, TCP_INFO, v, len), 0);
 	cr_expect_gt(*(uint32_t *)tc_at(&c, len), 100);
 	/* Values that hold addresses of the caller's memory are for nobody here. */
-	cr_expect_eq(tc(&c, __NR_setsockopt, s, SOL_SOCKET, SO_ATTACH_FILTER, v, 16), -ENOPROTOOPT);
+	cr_expect_eq(tc(&c, __NR_setsockopt, s, SOL_SOCKET, SO_ATTACH_BPF, v, 4), -ENOPROTOOPT);
 	cr_expect_eq(tc(&c, __NR_getsockopt, s, SOL_SOCKET, SO_ATTACH_FILTER, v, len), -ENOPROTOOPT);
 	cr_expect_eq(tc(&c, __NR_setsockopt, s, IPPROTO_IP, 64, v, 100), -ENOPROTOOPT);
 	memcpy(tc_at(&c, v), &l, sizeof l);
