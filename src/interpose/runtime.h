@@ -139,6 +139,7 @@ struct vos_proc {
 	struct vos_carrier *carriers;
 	_Atomic uint32_t lock;         /* fdmap and carriers */
 	void *cwd;                     /* path.c's own */
+	bool guest;                    /* lives in another process's memory until it execs or ends */
 	struct vos_sigtab *sigtab;     /* entry/signal.h */
 	uint64_t *ended;               /* counters of threads that are gone: native, runtime, remote, as in a carrier */
 	void *priv[8];                 /* by family: VOS_PRIV_* */

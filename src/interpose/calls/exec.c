@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <sys/stat.h>
 #include <virtuos/env.h>
+#include "../dispatch/mapping.h"
 #include "../dispatch/path.h"
 #include "../dispatch/table.h"
 #include "../entry/carrier.h"
@@ -270,6 +271,8 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 			return vos_window6(SYS_execveat, (uint64_t)x->fd, (uint64_t)(uintptr_t)"", x->argv, user_envp, AT_EMPTY_PATH, 0);
 		return vos_window6(SYS_execveat, (uint64_t)x->dirfd, (uint64_t)(uintptr_t)x->path, x->argv, user_envp, x->flags, 0);
 	}
+	if (vos_mapping_any() && !p->guest)
+		vos_mapping_flush_all();
 	r = vos_state_save(p, &state);
 	if (r < 0)
 		return r;

@@ -44,7 +44,7 @@ long vos_call_exit_group(struct vos_frame *f)
 	while (vos_rooms[n])
 		n++;
 	while (n-- > 0)
-		if (vos_rooms[n]->process_exit)
+		if (vos_rooms[n]->process_exit && !p->guest)
 			vos_rooms[n]->process_exit(p);
 	for (;;)
 		vos_raw1(SYS_exit_group, (long)f->rdi);

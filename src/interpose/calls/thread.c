@@ -131,6 +131,7 @@ static struct vos_proc *guest_process(struct vos_proc *p, uint64_t flags, unsign
 		return NULL;
 	*child = *p;
 	child->pid = 0;
+	child->guest = true;
 	child->carriers = NULL;
 	child->ended = vos_stats_on() ? vos_alloc(VOS_ENDED_SIZE) : NULL;
 	atomic_store(&child->lock, 0);
