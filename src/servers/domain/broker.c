@@ -114,6 +114,8 @@ static void drop(struct broker *b, struct proxy *p)
 		at = &(*at)->next;
 	*at = p->next;
 	b->nproxies--;
+	/* Closing alone is not enough: a child that was forked just now still holds all our descriptors, and the set its entry. */
+	epoll_ctl(b->epfd, EPOLL_CTL_DEL, p->channel, NULL);
 	close(p->channel);
 	free(p);
 }

@@ -66,7 +66,7 @@ static int bytes(struct vos_proxy *p, struct vos_op *op, uint64_t off, uint64_t 
 
 int vos_validate(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
 {
-	const struct vos_call *call = &vos_calls[req->op];
+	const struct vos_call *call = &vos_calls[req->op < VOS_NR_END ? req->op : 0];
 	unsigned strings = 0, structs = 0;
 	uint64_t base = req->arg[5];
 	int r = 0;
