@@ -152,12 +152,12 @@ static inline bool vos_server_take_sleep(struct vos_region_server *s)
 	       atomic_exchange_explicit(&s->asleep, 0, memory_order_seq_cst) != 0;
 }
 
-/* Server, after vos_cq_push(): the VOS_ASLEEP_* bits of the lane's sleepers that this call took the duty to wake. */
+/* Server, after vos_cq_push() (or a client that takes its word back): the VOS_ASLEEP_* bits of the lane's sleepers that this call took the duty to wake. */
 static inline uint32_t vos_lane_take_sleep(struct vos_lane *lane)
 {
-	if (atomic_load_explicit(&lane->asleep, memory_order_seq_cst) == VOS_AWAKE)
+	if (!(atomic_load_explicit(&lane->asleep, memory_order_seq_cst) & VOS_ASLEEP_MASK))
 		return VOS_AWAKE;
-	return atomic_exchange_explicit(&lane->asleep, VOS_AWAKE, memory_order_seq_cst);
+	return atomic_fetch_and_explicit(&lane->asleep, ~(uint32_t)VOS_ASLEEP_MASK, memory_order_seq_cst) & VOS_ASLEEP_MASK;
 }
 
 /*
@@ -169,9 +169,15 @@ static inline void vos_server_publish_sleep(struct vos_region_server *s)
 	atomic_exchange_explicit(&s->asleep, 1, memory_order_seq_cst);
 }
 
-static inline void vos_lane_publish_sleep(struct vos_lane *lane, uint32_t mode)
+/* What to hand to sleep_lane(): a word that is there no more when anybody has woken, or published, since. */
+static inline uint32_t vos_lane_publish_sleep(struct vos_lane *lane, uint32_t mode)
 {
-	atomic_fetch_or_explicit(&lane->asleep, mode, memory_order_seq_cst);
+	uint32_t old = atomic_load_explicit(&lane->asleep, memory_order_relaxed), word;
+
+	do
+		word = ((old | VOS_ASLEEP_MASK) + 1) | (old & VOS_ASLEEP_MASK) | mode;
+	while (!atomic_compare_exchange_weak_explicit(&lane->asleep, &old, word, memory_order_seq_cst, memory_order_relaxed));
+	return word;
 }
 
 /* Server: whether any request waits; used for the last look before sleep. */

@@ -106,14 +106,17 @@ struct vos_region_server {
 };
 enum { VOS_SERVER_STARTING, VOS_SERVER_UP, VOS_SERVER_DEAD };
 
-/* How the owner of a lane sleeps: bits, for a lane may have several sleepers.  The waker rings for each that is set. */
-enum { VOS_AWAKE = 0, VOS_ASLEEP_FUTEX = 1, VOS_ASLEEP_FD = 2 };
+/*
+ * How the owner of a lane sleeps: bits, for a lane may have several sleepers; the waker rings for each that is set.  Above the
+ * bits stands a count of publications, so that of two sleepers neither takes the other's word for its own.
+ */
+enum { VOS_AWAKE = 0, VOS_ASLEEP_FUTEX = 1, VOS_ASLEEP_FD = 2, VOS_ASLEEP_MASK = 3 };
 
 /* A lane: one producer and one consumer for each ring; one writer for each cache line (asleep excepted: see PROTOCOL.md). */
 struct vos_lane {
 	_Alignas(64) _Atomic uint32_t sq_tail; /* client */
 	_Alignas(64) _Atomic uint32_t cq_head; /* client */
-	_Alignas(64) _Atomic uint32_t asleep;  /* client sets VOS_ASLEEP_* bits, the server's wake swaps in VOS_AWAKE */
+	_Alignas(64) _Atomic uint32_t asleep;  /* client sets VOS_ASLEEP_* bits, the server's wake clears them */
 	_Alignas(64) _Atomic uint32_t sq_head; /* server */
 	_Alignas(64) _Atomic uint32_t cq_tail; /* server */
 	_Alignas(64) unsigned char rings[];    /* slots requests, then slots completions */

@@ -37,10 +37,10 @@ struct vos_transport_ops {
 	/* Required.  Server: wake the owner of a lane that sleeps in `mode` (VOS_ASLEEP_* bits).  Never blocks. */
 	void (*wake_lane)(struct vos_transport *t, struct vos_lane *lane, uint32_t mode);
 	/*
-	 * Required.  Client: sleep while lane->asleep has VOS_ASLEEP_FUTEX, until a signal comes or ns nanoseconds have gone.  FD
+	 * Required.  Client: sleep while lane->asleep is `word`, what vos_lane_publish_sleep() returned, until a signal comes or ns nanoseconds have gone.  FD
 	 * sleepers poll wake_fd themselves.  0, -EINTR, -ETIMEDOUT.  Spurious returns are allowed.
 	 */
-	int (*sleep_lane)(struct vos_transport *t, struct vos_lane *lane, uint64_t ns);
+	int (*sleep_lane)(struct vos_transport *t, struct vos_lane *lane, uint32_t word, uint64_t ns);
 	/* Required.  Clear a doorbell or wake fd that polled readable. */
 	void (*drain)(struct vos_transport *t, int fd);
 	/* Required.  Whether the peer is gone; a cheap system call at most. */

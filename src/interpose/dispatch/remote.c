@@ -351,8 +351,8 @@ static void unpublish(struct vos_lane_client *l)
 	 * Only the lane's owner may take the word back: on a shared lane it may be another thread's by now.  What stands there too
 	 * long costs the server one wake.
 	 */
-	if (!l->shared && atomic_load_explicit(&l->v.lane->asleep, memory_order_relaxed) != VOS_AWAKE)
-		atomic_exchange_explicit(&l->v.lane->asleep, VOS_AWAKE, memory_order_seq_cst);
+	if (!l->shared)
+		vos_lane_take_sleep(l->v.lane);
 }
 
 /* One slice of sleep on the word of the only lane.  As done_of(). */
@@ -360,14 +360,14 @@ static int sleep_futex(struct waiting *x, uint64_t left)
 {
 	struct vos_lane_client *l = x->lane[0];
 	struct vos_transport *t = &l->conn->t;
+	uint32_t word = vos_lane_publish_sleep(l->v.lane, VOS_ASLEEP_FUTEX);
 	int r, how = 0;
 
-	vos_lane_publish_sleep(l->v.lane, VOS_ASLEEP_FUTEX);
 	/* The last look, and the last look for a signal: one that comes later takes the word away, and the sleep ends at once. */
 	r = reap_all(x);
 	if (r < 0 && !(x->w->interruptible && vos_signalled())) {
 		vos_self()->remote.sleeps++;
-		how = t->ops->sleep_lane(t, l->v.lane, slice(x, left));
+		how = t->ops->sleep_lane(t, l->v.lane, word, slice(x, left));
 	}
 	unpublish(l);
 	if (how == -ETIMEDOUT) {
@@ -474,7 +474,7 @@ void vos_remote_kick(struct vos_carrier *c)
 		if (!l)
 			continue;
 		/* The thread may be about to sleep on the value that this takes away.  Others of a shared lane look again as well. */
-		mode = atomic_exchange_explicit(&l->v.lane->asleep, VOS_AWAKE, memory_order_seq_cst);
+		mode = vos_lane_take_sleep(l->v.lane);
 		if (mode)
 			l->conn->t.ops->wake_lane(&l->conn->t, l->v.lane, mode);
 	}

@@ -249,7 +249,7 @@ static void resume_lanes(struct vos_conn *c)
 		l->v.sq = atomic_load(&l->v.lane->sq_tail);
 		l->v.cq = atomic_load(&l->v.lane->cq_head);
 		l->v.seen = l->v.sq - l->v.slots; /* unknown: look */
-		atomic_store(&l->v.lane->asleep, VOS_AWAKE);
+		vos_lane_take_sleep(l->v.lane);
 		l->orphans = l->v.sq - l->v.cq;
 		l->foreign = l->orphans != 0;
 		if (l->orphans && l->orphans < l->v.slots && vos_sq_push(&l->v, &req) == 0) {

@@ -72,7 +72,7 @@ void vos_conn_died(struct vos_conn *c, int why)
 	vos_raw2(__NR_shutdown, c->t.control_fd, SHUT_RDWR);
 	for (uint32_t i = 0; i < c->nlanes; i++) {
 		struct vos_lane *lane = vos_region_lane(c->t.base, &c->t.geo, i);
-		uint32_t mode = atomic_exchange(&lane->asleep, VOS_AWAKE);
+		uint32_t mode = vos_lane_take_sleep(lane);
 
 		if (mode)
 			c->t.ops->wake_lane(&c->t, lane, mode);

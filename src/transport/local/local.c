@@ -92,17 +92,14 @@ static void local_wake_lane(struct vos_transport *t, struct vos_lane *lane, uint
 		ring(t->wake_fd);
 }
 
-static int local_sleep_lane(struct vos_transport *t, struct vos_lane *lane, uint64_t ns)
+static int local_sleep_lane(struct vos_transport *t, struct vos_lane *lane, uint32_t word, uint64_t ns)
 {
 	struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
-	uint32_t mode = atomic_load_explicit(&lane->asleep, memory_order_acquire);
 	long r;
 
 	(void)t;
-	if (!(mode & VOS_ASLEEP_FUTEX))
-		return 0;
-	/* -EAGAIN: woken, or another sleeper of a shared lane added its mode; both are looked at again by the caller. */
-	r = vos_raw6(__NR_futex, VOS_PTR(&lane->asleep), FUTEX_WAIT, mode, VOS_PTR(&ts), 0, 0);
+	/* -EAGAIN: woken, or another sleeper of a shared lane has published; both are looked at again by the caller. */
+	r = vos_raw6(__NR_futex, VOS_PTR(&lane->asleep), FUTEX_WAIT, word, VOS_PTR(&ts), 0, 0);
 	return r == -EINTR || r == -ETIMEDOUT ? (int)r : 0;
 }
 

@@ -107,7 +107,7 @@ static void misbehave(uint32_t lane, const struct vos_req *req)
 	case FAKE_ABSURD_HEAD: atomic_store(&l->sq_head, 0x7fffffff); answer(lane, req->user, 0); break;
 	case FAKE_STRAY_WAKES:
 		for (int i = 0; i < 100; i++) {
-			atomic_exchange(&l->asleep, 0);
+			vos_lane_take_sleep(l);
 			t.ops->wake_lane(&t, l, VOS_ASLEEP_FUTEX | VOS_ASLEEP_FD);
 		}
 		answer(lane, req->user, 7);
@@ -117,7 +117,7 @@ static void misbehave(uint32_t lane, const struct vos_req *req)
 
 		vos_cq_push(&view[lane], &cqe);
 		t.ops->wake_lane(&t, l, VOS_ASLEEP_FUTEX);
-		atomic_store(&l->asleep, 0);
+		vos_lane_take_sleep(l);
 		break;
 	}
 	case FAKE_DEAF:

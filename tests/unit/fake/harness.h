@@ -169,8 +169,9 @@ static inline long call(struct client *c, uint16_t op, uint64_t a, uint64_t b)
 			cr_assert_eq(cqe.user, user);
 			return (long)cqe.res;
 		}
-		vos_lane_publish_sleep(c->v.lane, VOS_ASLEEP_FUTEX);
-		if (!vos_cq_ready(&c->v) && c->t.ops->sleep_lane(&c->t, c->v.lane, 20000000) == -ETIMEDOUT &&
+		uint32_t word = vos_lane_publish_sleep(c->v.lane, VOS_ASLEEP_FUTEX);
+
+		if (!vos_cq_ready(&c->v) && c->t.ops->sleep_lane(&c->t, c->v.lane, word, 20000000) == -ETIMEDOUT &&
 		    c->t.ops->peer_dead(&c->t))
 			return INT64_MIN;
 	}

@@ -238,11 +238,12 @@ static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, uin
 		}
 		if (c->spin && now_ms() < until)
 			continue;
-		vos_lane_publish_sleep(v->lane, VOS_ASLEEP_FUTEX);
+		uint32_t word = vos_lane_publish_sleep(v->lane, VOS_ASLEEP_FUTEX);
+
 		if (!vos_cq_ready(v)) {
 			if (c->t.ops->peer_dead(&c->t) || now_ms() >= until)
 				return false;
-			c->t.ops->sleep_lane(&c->t, v->lane, 50 * 1000000ull);
+			c->t.ops->sleep_lane(&c->t, v->lane, word, 50 * 1000000ull);
 		}
 		vos_lane_take_sleep(v->lane);
 	}

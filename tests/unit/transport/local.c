@@ -31,10 +31,11 @@ static void await_sleeping(struct vos_transport *t, struct vos_lane_view *v, str
 	int r;
 
 	while ((r = vos_cq_pop(v, cqe)) == 0) {
-		vos_lane_publish_sleep(v->lane, VOS_ASLEEP_FUTEX);
+		uint32_t word = vos_lane_publish_sleep(v->lane, VOS_ASLEEP_FUTEX);
+
 		if (!vos_cq_ready(v))
-			cr_assert_neq(t->ops->sleep_lane(t, v->lane, 5000000000u), -ETIMEDOUT, "a wake was lost");
-		atomic_exchange(&v->lane->asleep, VOS_AWAKE);
+			cr_assert_neq(t->ops->sleep_lane(t, v->lane, word, 5000000000u), -ETIMEDOUT, "a wake was lost");
+		vos_lane_take_sleep(v->lane);
 	}
 	cr_assert_eq(r, 1);
 }
@@ -72,6 +73,29 @@ static void null_calls(unsigned idle, unsigned n)
 
 Test(local, null_calls_server_awake) { null_calls(1000000, 20000); }
 Test(local, null_calls_both_sides_sleep_each_time) { null_calls(0, 5000); }
+
+/* Found by tests/model/lane_shared.pml: of two sleepers, one slept on the other's word, and its wake had been before. */
+Test(local, a_sleeper_does_not_take_anothers_word_for_its_own)
+{
+	struct both b;
+	struct vos_lane *lane;
+	uint32_t mine, other;
+
+	connect_both(&b, 1, 4);
+	lane = vos_region_lane(b.client.base, &b.geo, 0);
+	mine = vos_lane_publish_sleep(lane, VOS_ASLEEP_FUTEX);
+	cr_assert_eq(vos_lane_take_sleep(lane), VOS_ASLEEP_FUTEX);
+	cr_assert_eq(vos_lane_take_sleep(lane), VOS_AWAKE, "once for each sleep");
+	other = vos_lane_publish_sleep(lane, VOS_ASLEEP_FUTEX);
+	cr_assert_neq(mine, other);
+	cr_assert_eq(b.client.ops->sleep_lane(&b.client, lane, mine, 2000000000u), 0, "woken already");
+	cr_assert_eq(b.client.ops->sleep_lane(&b.client, lane, other, 1000000u), -ETIMEDOUT);
+	vos_lane_publish_sleep(lane, VOS_ASLEEP_FD);
+	cr_assert_eq(b.client.ops->sleep_lane(&b.client, lane, other, 2000000000u), 0);
+	cr_assert_eq(vos_lane_take_sleep(lane), VOS_ASLEEP_FUTEX | VOS_ASLEEP_FD);
+	b.client.ops->detach(&b.client);
+	b.server.ops->detach(&b.server);
+}
 
 Test(local, between_two_processes_and_death_is_seen)
 {
