@@ -26,6 +26,9 @@
 /* A descriptor may lie in a socket's queue for a while before its receiver runs. */
 #define TOKEN_SECONDS   600
 #define SUPERVISOR_MS   5000
+/* A slow disk is no reason to end anybody. */
+#define BEAT_SECONDS    10
+#define HUNG_SECONDS    60
 
 struct proxy {
 	struct proxy *next;
@@ -34,6 +37,8 @@ struct proxy {
 	int      channel;
 	bool     announced;    /* the supervisor has had its SPAWNED */
 	bool     up;           /* and with success: its end will be told */
+	bool     beating;      /* has answered the last beat */
+	time_t   beat_at;      /* when that was sent */
 };
 
 /* An open file on its way between two proxies. */
@@ -46,7 +51,7 @@ struct token {
 
 struct broker {
 	const struct vos_domain_cfg *cfg;
-	int root_fd, epfd, sigfd;
+	int epfd, sigfd;
 	struct proxy *proxies;
 	uint32_t nproxies;
 	struct token token[TOKENS_MAX];
@@ -79,6 +84,8 @@ static void announce(struct broker *b, struct proxy *p, int status, const char *
 		return;
 	p->announced = true;
 	p->up = status == 0;
+	p->beating = true;
+	p->beat_at = now_s();
 	vos_msg_init(&b->out, VOS_MSG_SPAWNED);
 	b->out.status = status;
 	b->out.proxy = p->id;
@@ -183,8 +190,9 @@ static int spawn(struct broker *b, const struct vos_msg *m, struct vos_msg_fds *
 	}
 	pid = fork();
 	if (pid == 0)
-		vos_proxy_main(b->cfg, b->root_fd, m, fds->fd, pair[1]);
+		vos_proxy_main(b->cfg, m, fds->fd, pair[1]);
 	r = pid < 0 ? -errno : 0;
+	vos_sandbox_said();
 	close(pair[1]);
 	p->pid = pid;
 	if (r) {
@@ -280,6 +288,9 @@ static void from_proxy(struct broker *b, struct proxy *p, struct vos_msg *m, str
 		if (other && !other->announced && other->fork_of == p->id && m->status < 0)
 			announce(b, other, m->status, "the proxy could not be forked");
 		break;
+	case VOS_MSG_BEAT:
+		p->beating = true;
+		break;
 	case VOS_MSG_EXPORT:
 		m->status = export_file(b, p, fds, m->token);
 		to_proxy(p, m, NULL, 0);
@@ -319,6 +330,27 @@ static bool read_channel(struct broker *b, struct proxy *p)
 			kill(p->pid, SIGKILL);
 	}
 	return r == -ETIMEDOUT;
+}
+
+/* A proxy that hangs is a client that hangs; its end is an error, and a fresh start. */
+static void look_after(struct broker *b)
+{
+	time_t now = now_s();
+
+	for (struct proxy *p = b->proxies; p; p = p->next) {
+		if (!p->up || now - p->beat_at < BEAT_SECONDS)
+			continue;
+		if (p->beating) {
+			p->beating = false;
+			p->beat_at = now;
+			vos_msg_init(&b->out, VOS_MSG_BEAT);
+			to_proxy(p, &b->out, NULL, 0);
+		} else if (now - p->beat_at >= HUNG_SECONDS) {
+			vos_warn("proxy %llu hangs: killed", (unsigned long long)p->id);
+			kill(p->pid, SIGKILL);
+			p->beat_at = now;
+		}
+	}
 }
 
 static void channel_closed(struct broker *b, struct proxy *p)
@@ -424,12 +456,18 @@ static int prepare(struct broker *b)
 	char path[512];
 	int fd;
 
-	b->root_fd = -1;
 	if (cfg->kinds & 1u << VOS_KIND_STORE) {
-		b->root_fd = open(cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (b->root_fd < 0)
+		/* Each proxy opens it anew, as its client; a mistake is told here. */
+		fd = open(cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
 			return refuse(b, "the root %s cannot be opened: %s", cfg->root, strerror(errno));
+		close(fd);
 	}
+	if (cfg->kinds == 1u << VOS_KIND_STORE)
+		vos_sandbox_part_net();
+	errno = -vos_sandbox_prepare(cfg->kinds);
+	if (errno)
+		return refuse(b, "the filter of system calls cannot be made: %s", strerror(errno));
 	if (cfg->netns) {
 		snprintf(path, sizeof path, "/run/netns/%s", cfg->netns);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -477,9 +515,10 @@ int vos_broker_run(const struct vos_domain_cfg *cfg)
 	to_supervisor(b, &b->out);
 	for (;;) {
 		bool child = false;
-		int n = epoll_wait(b->epfd, ev, 64, b->ntokens ? 10000 : -1);
+		int n = epoll_wait(b->epfd, ev, 64, b->nproxies || b->ntokens ? BEAT_SECONDS * 1000 : -1);
 
 		expire_tokens(b);
+		look_after(b);
 		/* Channels before the reaper: what a proxy said as it ended is still read, and no record goes before its event. */
 		for (int i = 0; i < n; i++) {
 			struct signalfd_siginfo si;

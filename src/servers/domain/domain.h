@@ -174,7 +174,7 @@ struct vos_proxy {
 };
 
 /* proxy.c.  Never return. */
-void vos_proxy_main(const struct vos_domain_cfg *cfg, int root_fd, const struct vos_msg *spawn, const int fds[4], int channel)
+void vos_proxy_main(const struct vos_domain_cfg *cfg, const struct vos_msg *spawn, const int fds[4], int channel)
 	__attribute__((noreturn));
 void vos_proxy_end(struct vos_proxy *p, int status, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
 
@@ -276,12 +276,15 @@ void vos_worker_recred(struct vos_proxy *p);
 
 /* sandbox.c */
 /* Everything that needs the broker's own rights; then the client's credentials.  0, or an errno with a line in text. */
-int  vos_sandbox_enter(struct vos_proxy *p, const struct vos_domain_cfg *cfg, int root_fd, const char *export, char *text,
-		       size_t size);
+int  vos_sandbox_enter(struct vos_proxy *p, const char *export, char *text, size_t size);
+/* The broker, before its first proxy.  0 or negative errno. */
+int  vos_sandbox_prepare(uint32_t kinds);
+/* The broker, after its first proxy: the others need not say again what the machine does not permit. */
+void vos_sandbox_said(void);
+/* The broker of a domain without sockets: one network namespace with nothing in it for all its proxies. */
+void vos_sandbox_part_net(void);
 /* The filter: the last step.  0 or negative errno. */
 int  vos_sandbox_filter(struct vos_proxy *p);
-/* Opens an export below root_fd with the rights of c: an O_PATH descriptor or a negative errno. */
-int  vos_sandbox_export(int root_fd, const char *path, const struct vos_creds *c);
 int  vos_sandbox_recred(struct vos_proxy *p, const struct vos_creds *c);
 
 #endif

@@ -206,6 +206,9 @@ static void take_message(struct vos_proxy *p)
 	case VOS_MSG_IMPORT:
 		vos_exec_broker(p, &m, fds.n ? vos_msg_take(&fds, 0) : -1);
 		break;
+	case VOS_MSG_BEAT:
+		vos_msg_send(p->channel, &m, NULL, 0, 0);
+		break;
 	case VOS_MSG_RECRED:
 		c.uid = m.uid;
 		c.gid = m.gid;
@@ -273,13 +276,13 @@ static void loop(struct vos_proxy *p)
 /* Descriptors of the broker that a proxy must not have: all but these. */
 static void keep_only(struct vos_proxy *p, const int fds[4])
 {
-	int keep[8] = { 2, fds[0], fds[1], fds[2], fds[3], p->channel, p->root_fd };
+	int keep[] = { 2, fds[0], fds[1], fds[2], fds[3], p->channel };
 
-	qsort(keep, 7, sizeof keep[0], by_number);
-	vos_rfd_sweep(p, keep, 7);
+	qsort(keep, 6, sizeof keep[0], by_number);
+	vos_rfd_sweep(p, keep, 6);
 }
 
-void vos_proxy_main(const struct vos_domain_cfg *cfg, int root_fd, const struct vos_msg *spawn, const int fds[4], int channel)
+void vos_proxy_main(const struct vos_domain_cfg *cfg, const struct vos_msg *spawn, const int fds[4], int channel)
 {
 	static struct vos_proxy proxy;
 	struct vos_proxy *p = &proxy;
@@ -291,8 +294,7 @@ void vos_proxy_main(const struct vos_domain_cfg *cfg, int root_fd, const struct 
 	p->kind = spawn->kind;
 	p->id = spawn->proxy;
 	p->channel = channel;
-	p->root_fd = root_fd;
-	p->cwd_fd = -1;
+	p->root_fd = p->cwd_fd = -1;
 	p->broker = getppid();
 	p->creds.uid = spawn->uid;
 	p->creds.gid = spawn->gid;
@@ -305,7 +307,7 @@ void vos_proxy_main(const struct vos_domain_cfg *cfg, int root_fd, const struct 
 	/* -EPIPE travels; whose signal it is, the client knows. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	r = vos_sandbox_enter(p, cfg, root_fd, spawn->text, text, sizeof text);
+	r = vos_sandbox_enter(p, spawn->text, text, sizeof text);
 	if (!r) {
 		tie_to_broker(p);
 		r = bring_up(p, spawn, fds, channel);

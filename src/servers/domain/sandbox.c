@@ -5,14 +5,18 @@
  */
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -39,10 +43,18 @@ static uint64_t caps_of(const struct vos_proxy *p)
 	return p->kind == VOS_KIND_NET ? CAPS_NET : CAPS_STORE;
 }
 
-/* The broker says once what is true of each of its proxies. */
+/* Said by the first proxy for all: what holds for one holds for each. */
+static bool said;
+
+void vos_sandbox_said(void)
+{
+	said = true;
+}
+
 static void lacking(const char *what, int err)
 {
-	vos_log("not applied to proxies here: %s (%s)", what, strerror(err));
+	if (!said)
+		vos_log("not applied to proxies here: %s (%s)", what, strerror(err));
 }
 
 static int set_caps(uint64_t permitted, uint64_t effective)
@@ -56,14 +68,14 @@ static int set_caps(uint64_t permitted, uint64_t effective)
 	return (int)vos_raw2(__NR_capset, VOS_PTR(&h), VOS_PTR(d));
 }
 
-int vos_sandbox_export(int root_fd, const char *path, const struct vos_creds *c)
+/* An export by its path, opened with the rights of c: a directory that the client cannot search to is not exported to it. */
+static int open_export(const char *root, const char *path, const struct vos_creds *c)
 {
-	/* As the client sees it: a directory that it cannot search to is not exported to it. */
-	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC };
 	gid_t groups[1024];
 	int n = 0;
 	bool other = geteuid() == 0 && c->uid != 0;
-	long fd;
+	long fd, top;
 
 	if (other) {
 		n = getgroups(1024, groups);
@@ -72,7 +84,13 @@ int vos_sandbox_export(int root_fd, const char *path, const struct vos_creds *c)
 		setfsgid(c->gid);
 		setfsuid(c->uid);
 	}
-	fd = vos_raw4(__NR_openat2, root_fd, VOS_PTR(path[0] ? path : "/"), VOS_PTR(&how), sizeof how);
+	fd = vos_raw4(__NR_openat2, AT_FDCWD, VOS_PTR(root), VOS_PTR(&how), sizeof how);
+	if (fd >= 0 && path[0]) {
+		how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+		top = fd;
+		fd = vos_raw4(__NR_openat2, top, VOS_PTR(path), VOS_PTR(&how), sizeof how);
+		vos_raw1(__NR_close, top);
+	}
 	if (other) {
 		setfsuid(geteuid());
 		setfsgid(getegid());
@@ -173,10 +191,19 @@ static int landlock(int dir_fd)
 	return (int)r;
 }
 
+static bool net_parted;
+
+void vos_sandbox_part_net(void)
+{
+	net_parted = !unshare(CLONE_NEWNET);
+}
+
 /* Mounts of its own: before the export is opened, for a descriptor belongs to the mounts that it was opened in. */
 static bool part(const struct vos_proxy *p)
 {
-	if (!unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (p->kind == VOS_KIND_STORE ? CLONE_NEWNET : 0)))
+	const int net = p->kind == VOS_KIND_STORE && !net_parted ? CLONE_NEWNET : 0;
+
+	if (!unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | net))
 		return true;
 	lacking("namespaces", errno);
 	return false;
@@ -248,8 +275,7 @@ int vos_sandbox_recred(struct vos_proxy *p, const struct vos_creds *c)
 	return r;
 }
 
-int vos_sandbox_enter(struct vos_proxy *p, const struct vos_domain_cfg *cfg, int root_fd, const char *export, char *text,
-		      size_t size)
+int vos_sandbox_enter(struct vos_proxy *p, const char *export, char *text, size_t size)
 {
 	const bool store = p->kind == VOS_KIND_STORE;
 	struct rlimit none = { 0, 0 };
@@ -259,13 +285,9 @@ int vos_sandbox_enter(struct vos_proxy *p, const struct vos_domain_cfg *cfg, int
 	if (proc < 0)
 		vos_warn("no /proc: calls on extended attributes and a few more will fail");
 	if (store) {
-		int again = rooted ? open(cfg->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
-
-		export_fd = again < 0 ? -errno : vos_sandbox_export(again, export, &p->creds);
-		if (again >= 0)
-			vos_raw1(__NR_close, again);
+		export_fd = open_export(p->cfg->root, export, &p->creds);
 		if (export_fd < 0) {
-			snprintf(text, size, "%.90s%.90s: %s", cfg->root, export, strerror(-export_fd));
+			snprintf(text, size, "%.90s%.90s: %s", p->cfg->root, export, strerror(-export_fd));
 			return export_fd;
 		}
 	}
@@ -288,8 +310,6 @@ int vos_sandbox_enter(struct vos_proxy *p, const struct vos_domain_cfg *cfg, int
 	}
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
-	if (p->root_fd >= 0)
-		vos_raw1(__NR_close, p->root_fd);
 	p->root_fd = export_fd;
 	if (store) {
 		p->cwd_fd = fcntl(export_fd, F_DUPFD_CLOEXEC, 0);
@@ -339,23 +359,27 @@ static int allow(scmp_filter_ctx f, const int *list, size_t n)
 	return r;
 }
 
-int vos_sandbox_filter(struct vos_proxy *p)
+/* By kind and whether credentials may change; made once by the broker, for building takes longer than all else together. */
+static struct sock_fprog programs[VOS_KIND_STORE + 1][2];
+
+static int build(uint32_t kind, bool privileged, struct sock_fprog *ret)
 {
-	/* Not a kill: a call that was forgotten here is an error to the client, and a line in the audit log. */
+	/* Not a kill: a call that was forgotten here is an error to the client. */
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r;
+	int r, fd = -1;
+	off_t size;
 
 	if (!f)
 		return -ENOMEM;
 	r = allow(f, common, sizeof common / sizeof common[0]);
-	if (!r && p->kind == VOS_KIND_NET) {
+	if (!r && kind == VOS_KIND_NET) {
 		r = allow(f, net, sizeof net / sizeof net[0]);
 		if (!r)
 			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET));
 		if (!r)
 			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET6));
 	}
-	if (!r && p->kind == VOS_KIND_STORE) {
+	if (!r && kind == VOS_KIND_STORE) {
 		r = allow(f, store, sizeof store / sizeof store[0]);
 		/* By number: newer than the library. */
 		if (!r)
@@ -363,13 +387,40 @@ int vos_sandbox_filter(struct vos_proxy *p)
 		if (!r)
 			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, __NR_cachestat, 0);
 	}
-	if (!r && p->privileged) {
+	if (!r && privileged) {
 		static const int recred[] = { SCMP_SYS(setgroups), SCMP_SYS(setresuid), SCMP_SYS(setresgid), SCMP_SYS(capset) };
 
 		r = allow(f, recred, sizeof recred / sizeof recred[0]);
 	}
-	if (!r)
-		r = seccomp_load(f);
+	if (!r) {
+		fd = memfd_create("filter", MFD_CLOEXEC);
+		r = fd < 0 ? -errno : seccomp_export_bpf(f, fd);
+	}
 	seccomp_release(f);
+	if (!r) {
+		size = lseek(fd, 0, SEEK_END);
+		ret->len = (unsigned short)((size_t)size / sizeof ret->filter[0]);
+		ret->filter = malloc((size_t)size);
+		if (!ret->filter || pread(fd, ret->filter, (size_t)size, 0) != size)
+			r = -EIO;
+	}
+	if (fd >= 0)
+		close(fd);
 	return r;
+}
+
+int vos_sandbox_prepare(uint32_t kinds)
+{
+	int r = 0;
+
+	for (uint32_t kind = VOS_KIND_NET; kind <= VOS_KIND_STORE && !r; kind++)
+		for (int privileged = 0; privileged < 2 && !r; privileged++)
+			if (kinds & 1u << kind)
+				r = build(kind, privileged, &programs[kind][privileged]);
+	return r;
+}
+
+int vos_sandbox_filter(struct vos_proxy *p)
+{
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &programs[p->kind][p->privileged]) ? -errno : 0;
 }

@@ -94,6 +94,7 @@ static void wipe(void)
 
 	for (unsigned i = 0; i < 2; i++) {
 		snprintf(base, sizeof base, "%s/%c", root, "rn"[i]);
+		chmod(base, 0755);
 		empty_dir(base);
 	}
 }
@@ -346,10 +347,15 @@ static void changing(void)
 				SAME(tc(&c, __NR_unlinkat, RFD, s, AT_REMOVEDIR), nat(unlinkat(native_fd, p, AT_REMOVEDIR)), "rmdir %s", show(p));
 				break;
 			case 5:
+				/* Landlock, where the export is no root of its own, speaks before the file system does. */
+				if (geteuid() && !strcmp(p, ".."))
+					break;
 				SAME(tc(&c, __NR_linkat, RFD, s, RFD, tc_str(&c, "new"), 0), nat(linkat(native_fd, p, native_fd, "new", 0)),
 				     "linkat from %s", show(p));
 				break;
 			case 6:
+				if (geteuid() && !strcmp(p, ".."))
+					break;
 				SAME(tc(&c, __NR_linkat, RFD, s, RFD, tc_str(&c, "dir/new"), AT_SYMLINK_FOLLOW),
 				     nat(linkat(native_fd, p, native_fd, "dir/new", AT_SYMLINK_FOLLOW)), "linkat following %s", show(p));
 				break;
