@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <time.h>
 #include "net.h"
 
 #ifndef TCP_ZEROCOPY_RECEIVE
@@ -282,22 +283,34 @@ long vos_call_socket(struct vos_frame *f)
 
 /*
  * One accept.  A listener that waits when its domain dies goes on waiting: the domain is rebooted, vos_ofd_lane() revives the
- * socket, and the next connection arrives as if nothing had been.
+ * socket, and the next connection arrives as if nothing had been.  Linux never answers ECONNRESET here, so it always means
+ * that.  A listener that does not come back although its domain did answers ENETDOWN, which accept(2) tells programs to expect.
  */
+#define ACCEPT_TRIES 20
 static long accept_one(struct vos_ofd *o, uint64_t addr, uint64_t lenp, unsigned flags, struct vos_cqe *ret_cqe)
 {
 	uint64_t arg[6] = { 0, addr, lenp, flags & SOCK_NONBLOCK, 0, 0 };
 
-	for (;;) {
+	for (unsigned tries = 0; tries < ACCEPT_TRIES; tries++) {
+		struct timespec pause = { 0, 5000000 };
 		long r;
+		int err = 0;
 
 		*ret_cqe = (struct vos_cqe){ .res = -1 };
 		r = vos_marshal_call_as(__NR_accept4, arg, o, ret_cqe);
-		if (r != -ECONNRESET || !(ret_cqe->flags & VOS_CQE_DEAD) || !vos_sock_restorable(o))
+		if (r != -ECONNRESET || !vos_sock_restorable(o))
 			return r;
-		if (o->flags & O_NONBLOCK)
+		/* It had waited: this was a life of the domain's own. */
+		if (ret_cqe->flags & VOS_CQE_DEAD)
+			tries = 0;
+		if ((o->flags & O_NONBLOCK) && atomic_load(&o->domain->state) != VOS_DOM_UP)
 			return -EAGAIN;
+		if (!vos_remote_lane(o->domain, &err))
+			return err;
+		if (tries)
+			vos_raw4(__NR_clock_nanosleep, CLOCK_MONOTONIC, 0, VOS_PTR(&pause), 0);
 	}
+	return -ENETDOWN;
 }
 
 static long accept_common(struct vos_frame *f, unsigned flags)

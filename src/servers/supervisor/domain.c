@@ -28,8 +28,11 @@
 #define REAP_MAX_MS   5000   /* a process in an uninterruptible wait may outlive its SIGKILL */
 #define GRACE_MS      500    /* for a broker to end by itself */
 #define BACKOFF_MAX   5000
+#define BACKOFF_SERVED 400   /* for one that does come up each time */
+#define CRASHES_ODD   3     /* so many lives in a row that never served: it is broken */
 #define CRASHES_MAX   12     /* in a row, with back-off: about half a minute */
 #define GOOD_MS       10000  /* a domain that lived so long starts with a clean slate */
+#define SERVED_MS     50     /* it came up and did some work */
 #define GIVEN_UP_MS   30000
 
 struct vos_dom *vos_doms;
@@ -225,6 +228,9 @@ static uint64_t pause_before_start(struct vos_dom *d)
 		return d->backoff_ms;
 	}
 	d->backoff_ms = d->backoff_ms * 2 > BACKOFF_MAX ? BACKOFF_MAX : d->backoff_ms * 2;
+	/* Slowly enough not to burn a machine, not so slowly that one who waits for it gives up. */
+	if (d->crashes < CRASHES_ODD && d->backoff_ms > BACKOFF_SERVED)
+		d->backoff_ms = BACKOFF_SERVED;
 	return d->backoff_ms;
 }
 
@@ -336,7 +342,10 @@ void vos_dom_kill(struct vos_dom *d, const char *why)
 		d->crashes = 0;
 		d->backoff_ms = 0;
 	}
-	if (!d->error)
+	/* One that came up and served was not broken in itself: it may be killed as often as somebody likes. */
+	if (was_up && vos_now() - d->up_since > SERVED_MS * 1000000ull)
+		d->crashes = 0;
+	else if (!d->error)
 		d->crashes++;
 	take_down(d, false);
 }
