@@ -375,9 +375,9 @@ static int build(uint32_t kind, bool privileged, struct sock_fprog *ret)
 	if (!r && kind == VOS_KIND_NET) {
 		r = allow(f, net, sizeof net / sizeof net[0]);
 		if (!r)
-			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET));
+			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET, 0));
 		if (!r)
-			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET6));
+			r = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_INET6, 0));
 	}
 	if (!r && kind == VOS_KIND_STORE) {
 		r = allow(f, store, sizeof store / sizeof store[0]);

@@ -18,7 +18,7 @@
 #define WORKERS_MAX  256u
 #define STACK_SIZE   (32u * 1024)
 #define STOP_SIGNAL  SIGUSR1
-#define NO_CHECKS    __attribute__((no_sanitize("address", "undefined"), optimize("no-stack-protector")))
+#define NO_CHECKS    __attribute__((no_sanitize("address", "undefined"), no_stack_protector))
 
 enum { IDLE, BUSY, DONE, QUIT };
 
