@@ -289,6 +289,7 @@ void vos_remote_vfork_done(struct vos_proc *child);
 struct vos_conn_saved {
 	uint32_t index;                /* in proc->domain */
 	int32_t  region_fd, doorbell_fd, wake_fd, control_fd;
+	char     transport[12];        /* its name */
 	uint64_t epoch, proxy;
 	struct vos_region_geo geo;
 };

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <virtuos/transport.h>
+#ifdef VOS_TEST_FAULTY
+#include "faulty/faulty.h"
+#endif
 
 static const struct vos_transport_ops *const transports[] = {
 	&vos_transport_local,
+#ifdef VOS_TEST_FAULTY
+	&vos_transport_faulty,
+#endif
 };
 
 static bool same(const char *a, const char *b)

@@ -207,8 +207,9 @@ static int save_one(struct vos_proc *p, struct vos_exec_conns *x, struct vos_dom
 	}
 	keep_open(c, true);
 	x->saved[x->n++] = (struct vos_conn_saved){
-		.index = i, .epoch = c->epoch, .proxy = c->proxy, .geo = c->t.geo, .region_fd = c->t.region_fd,
+		.index = i, .transport = "", .epoch = c->epoch, .proxy = c->proxy, .geo = c->t.geo, .region_fd = c->t.region_fd,
 		.doorbell_fd = c->t.doorbell_fd, .wake_fd = c->t.wake_fd, .control_fd = c->t.control_fd };
+	vos_msg_text(x->saved[x->n - 1].transport, sizeof x->saved[0].transport, c->t.ops->name);
 	return 0;
 }
 
@@ -242,10 +243,7 @@ static void resume_lanes(struct vos_conn *c)
 		struct vos_lane_client *l = &c->lane[i];
 		struct vos_req req = { .user = 0xffff, .op = VOS_OP_CANCEL, .arg = { VOS_NULL } };
 
-		l->conn = c;
-		l->index = i;
-		l->shared = i >= c->exclusive;
-		vos_lane_ready(l);
+		vos_lane_ready(c, i);
 		l->v.sq = atomic_load(&l->v.lane->sq_tail);
 		l->v.cq = atomic_load(&l->v.lane->cq_head);
 		l->v.seen = l->v.sq - l->v.slots; /* unknown: look */
@@ -271,6 +269,7 @@ static int adopt(struct vos_proc *p, const struct vos_conn_saved *s)
 	vos_msg_init(&m, VOS_MSG_JOINED);
 	m.proxy = s->proxy;
 	m.geo = s->geo;
+	vos_msg_text(m.domain, sizeof m.domain, s->transport);
 	c = d && !d->conn ? vos_conn_new(d, &m, &fds, true, &r) : NULL;
 	vos_msg_close_fds(&fds);
 	if (!c)

@@ -128,7 +128,7 @@ void vos_conn_abandon(struct vos_conn *c);
 int  vos_conn_own(struct vos_conn *c);
 void vos_conn_free(struct vos_conn *c);
 /* The lane's state when first used by this image. */
-void vos_lane_ready(struct vos_lane_client *l);
+void vos_lane_ready(struct vos_conn *c, uint32_t index);
 /* Called with the lane's lock when it is shared: gives the connection back when nothing holds the lane. */
 bool vos_lane_idle(struct vos_lane_client *l);
 /* The connection that this process uses for d, dead or alive, or NULL. */

@@ -93,10 +93,16 @@ void vos_conn_look(struct vos_conn *c)
 struct vos_conn *vos_conn_new(struct vos_domain *d, const struct vos_msg *m, struct vos_msg_fds *fds, bool attach,
 			      int *ret_err)
 {
+	const struct vos_transport_ops *ops = vos_transport_by_name(m->domain);
 	struct vos_conn *c;
 	size_t size;
 	int r;
 
+	if (!ops) {
+		vos_say("domain %s is reached over '%s', which this libvirtuos.so does not know", d->name, m->domain);
+		*ret_err = -EPROTO;
+		return NULL;
+	}
 	if (fds->n != 4 || m->geo.lanes == 0 || m->geo.lanes > VOS_LANES_MAX || m->geo.slots > VOS_SLOTS_MAX ||
 	    m->geo.slots <= VOS_CANCEL_ROOM) {
 		*ret_err = -EPROTO;
@@ -118,7 +124,7 @@ struct vos_conn *vos_conn_new(struct vos_domain *d, const struct vos_msg *m, str
 	c->exclusive = c->nlanes - (c->nlanes + 3) / 4;
 	c->refs = 1;
 	c->made = atomic_fetch_add(&last_made, 1) + 1;
-	c->t = (struct vos_transport){ .ops = vos_transport_by_name("local"), .geo = m->geo,
+	c->t = (struct vos_transport){ .ops = ops, .geo = m->geo,
 		.region_fd = vos_msg_take(fds, 0), .doorbell_fd = vos_msg_take(fds, 1),
 		.wake_fd = vos_msg_take(fds, 2), .control_fd = vos_msg_take(fds, 3) };
 	r = attach ? c->t.ops->attach(&c->t, true) : 0;
@@ -302,10 +308,13 @@ int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of,
 
 /* ---- lanes ----------------------------------------------------------------------------------------------------------------- */
 
-void vos_lane_ready(struct vos_lane_client *l)
+void vos_lane_ready(struct vos_conn *c, uint32_t index)
 {
-	struct vos_conn *c = l->conn;
+	struct vos_lane_client *l = &c->lane[index];
 
+	l->conn = c;
+	l->index = index;
+	l->shared = index >= c->exclusive;
 	l->poll_fd = -1;
 	vos_lane_view_init(&l->v, c->t.base, &c->t.geo, l->index);
 	l->nfree = 0;
@@ -329,6 +338,7 @@ bool vos_lane_idle(struct vos_lane_client *l)
 static struct vos_lane_client *take_lane(struct vos_conn *c)
 {
 	struct vos_lane_client *best = NULL;
+	bool shared;
 
 	for (uint32_t i = 0; i < c->nlanes; i++) {
 		struct vos_lane_client *l = &c->lane[i];
@@ -350,19 +360,17 @@ static struct vos_lane_client *take_lane(struct vos_conn *c)
 	}
 	if (!best)
 		return NULL;
-	best->conn = c;
-	best->index = (uint32_t)(best - c->lane);
-	best->shared = best->index >= c->exclusive;
-	if (best->shared)
+	shared = best >= &c->lane[c->exclusive];
+	if (shared)
 		vos_lock(&best->lock);
 	if (!best->ready)
-		vos_lane_ready(best);
+		vos_lane_ready(c, (uint32_t)(best - c->lane));
 	best->users++;
 	if (!best->active) {
 		best->active = true;
 		atomic_fetch_add(&c->refs, 1);
 	}
-	if (best->shared)
+	if (shared)
 		vos_unlock(&best->lock);
 	if (best->index >= c->lanes_used) {
 		c->lanes_used = best->index + 1;

@@ -58,36 +58,50 @@ static uint64_t ticks_of(uint64_t ns)
 	return ns * per_us / 1000;
 }
 
+/* Threads of a shared lane learn together; a lost update costs nothing. */
+static uint32_t get32(const uint32_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void set32(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
 struct vos_spin_plan vos_spin_plan(struct vos_spinner *s, uint16_t op)
 {
-	uint32_t i = op & 63, ns = s->op[i].ns;
+	uint32_t i = op & 63, ns = get32(&s->op[i].ns), pause = 2 * ns + 500, waits;
 	struct vos_spin_plan plan;
-	uint32_t pause = 2 * ns + 500;
 
-	if (ns >= LONG_NS && ++s->op[i].waits % PROBE != 0) {
-		plan.pause = one_core ? 0 : ticks_of(200);
-		plan.yield = one_core ? ticks_of(400) : plan.pause;
-		return plan;
+	if (ns >= LONG_NS) {
+		waits = get32(&s->op[i].waits) + 1;
+		set32(&s->op[i].waits, waits);
+		if (waits % PROBE != 0) {
+			plan.pause = one_core ? 0 : ticks_of(200);
+			plan.yield = one_core ? ticks_of(400) : plan.pause;
+			return plan;
+		}
 	}
 	plan.pause = one_core ? 0 : ticks_of(pause > PAUSE_NS ? PAUSE_NS : pause);
-	plan.yield = vos_ticks() < s->crowded ? plan.pause : ticks_of(LOOK_NS);
+	plan.yield = vos_ticks() < __atomic_load_n(&s->crowded, __ATOMIC_RELAXED) ? plan.pause : ticks_of(LOOK_NS);
 	return plan;
 }
 
 void vos_spin_yielded(struct vos_spinner *s, uint64_t ticks)
 {
 	if (ticks > ticks_of(CROWD_NS))
-		s->crowded = vos_ticks() + ticks_of(CROWDED_NS);
+		__atomic_store_n(&s->crowded, vos_ticks() + ticks_of(CROWDED_NS), __ATOMIC_RELAXED);
 }
 
 void vos_spin_learn(struct vos_spinner *s, uint16_t op, uint64_t ticks, bool slept)
 {
-	uint32_t i = op & 63;
+	uint32_t i = op & 63, old = get32(&s->op[i].ns);
 	uint64_t ns = ticks * 1000 / per_us;
 
 	if (slept)
 		/* Twice in a row, or from an expectation that was long already, makes it a long one. */
-		s->op[i].ns = s->op[i].ns * 2 + 8000 > LONG_NS ? LONG_NS : s->op[i].ns * 2 + 8000;
+		set32(&s->op[i].ns, old * 2 + 8000 > LONG_NS ? LONG_NS : old * 2 + 8000);
 	else
-		s->op[i].ns = (uint32_t)((s->op[i].ns * 3ull + (ns > LONG_NS ? LONG_NS : ns)) / 4);
+		set32(&s->op[i].ns, (uint32_t)((old * 3ull + (ns > LONG_NS ? LONG_NS : ns)) / 4));
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <virtuos/transport.h>
 
 #define SPAWN_MS   5000
 #define LANES_MAX  64u
@@ -240,6 +241,7 @@ static void spawned(struct vos_dom *d, struct vos_prx *p, const struct vos_msg *
 	if (t) {
 		vos_msg_init(&answer, VOS_MSG_JOINED);
 		answer.kind = d->kind;
+		vos_msg_text(answer.domain, sizeof answer.domain, vos_transport_local.name);
 		answer.epoch = d->epoch;
 		answer.proxy = p->id;
 		answer.geo = p->geo;

@@ -3,7 +3,12 @@
 #ifndef VOS_TEST_HARNESS_H
 #define VOS_TEST_HARNESS_H
 
+#ifdef VOS_TEST_PLAIN
+#include <signal.h>
+#include "plain.h"
+#else
 #include <criterion/criterion.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
