@@ -38,6 +38,15 @@
 #define VOS_ENV_ENTER      "VIRTUOS_ENTER"
 
 /*
+ * Nothing: whoever makes an environment adds it so that our words in it, LD_PRELOAD included when no library but ours stands
+ * there, are even in number.  Taken out they leave room for whole entries before the auxiliary vector; programs that walk from one to
+ * the other (Go's, musl) then find their way.
+ */
+#define VOS_ENV_PAD        "VIRTUOS_PAD"
+#define VOS_ENV_ALL        { VOS_ENV_POLICY, VOS_ENV_SESSION, VOS_ENV_SUPERVISOR, VOS_ENV_STATS, VOS_ENV_VERBOSE, VOS_ENV_ONLY, \
+			     VOS_ENV_ROUTE, VOS_ENV_CACHE, VOS_ENV_STATE, VOS_ENV_ENTER, VOS_ENV_PAD }
+
+/*
  * The system's supervisor, used only when --supervisor or VIRTUOS_SUPERVISOR says so ("system" stands for this path).
  * A connection to it is a session socket: each conversation on it begins with VOS_MSG_CALL.
  */

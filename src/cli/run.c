@@ -237,6 +237,22 @@ static int preload(const char *library)
 	return 0;
 }
 
+/* VOS_ENV_PAD, when the environment needs it. */
+static void pad(void)
+{
+	static const char *const names[] = VOS_ENV_ALL;
+	const char *list;
+	bool odd = false;
+
+	unsetenv(VOS_ENV_PAD);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		odd ^= getenv(names[i]) != NULL;
+	/* Only the library that preload() put there. */
+	list = getenv("LD_PRELOAD");
+	odd ^= list && !strpbrk(list, ": ");
+	put(VOS_ENV_PAD, odd ? "" : NULL);
+}
+
 /* The argv that the kernel would make: a script's interpreter and its argument stand before the script. */
 static char **whole_argv(const struct vos_cli_program *p, char **argv)
 {
@@ -269,6 +285,7 @@ static int enter(const struct vos_cli_program *p, char **argv)
 	}
 	word = vos_cli_format("%d:%s", fd, p->elf);
 	put(VOS_ENV_ENTER, word);
+	pad();
 	execv(helper, whole_argv(p, argv));
 	vos_cli_say("cannot start %s: %m", helper);
 	return VOS_EXIT_OURS;
@@ -334,6 +351,7 @@ static int run(struct vos_cli_settings *s, const struct vos_cli_program *program
 	if (library && (code = preload(library)))
 		return code;
 	free(library);
+	pad();
 	return become(program, argv);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <virtuos/env.h>
@@ -26,9 +27,7 @@ static bool has_name(const char *w, const char *name)
 
 static bool ours(const char *w)
 {
-	static const char *const names[] = { VOS_ENV_POLICY, VOS_ENV_SESSION, VOS_ENV_SUPERVISOR, VOS_ENV_STATS, VOS_ENV_VERBOSE,
-					     VOS_ENV_ONLY, VOS_ENV_ROUTE, VOS_ENV_CACHE, VOS_ENV_STATE,
-					     VOS_ENV_ENTER };
+	static const char *const names[] = VOS_ENV_ALL;
 
 	if (strncmp(w, "VIRTUOS", 7) != 0)
 		return false;
@@ -151,17 +150,31 @@ static bool scrub_preload(char *word)
 	return *list != 0;
 }
 
+/*
+ * The words between the end of the environment and where it was: the C library knows the auxiliary vector by its address, so that
+ * stays, and who walks there from the environment meets entries that say nothing.  An odd word ends the walk: Go
+ * then asks /proc.  VOS_ENV_PAD spares it that.
+ */
+static void fill_gap(char **to, char **end)
+{
+	for (*to++ = NULL; to < end; to += 2) {
+		to[0] = (end - to) % 2 ? (char *)(uintptr_t)AT_IGNORE : NULL;
+		to[1] = NULL;
+	}
+	*end = NULL;
+}
+
 void vos_environ_take(char **envp, const void *self)
 {
-	char **to = envp;
+	char **to = envp, **from;
 	bool preload_seen = false;
 
-	for (char **from = envp; *from; from++) {
+	for (from = envp; *from; from++) {
 		char *w = *from;
 
 		if (ours(w)) {
 			/* The state is for this image alone. */
-			if (nwords < WORDS_MAX && !has_name(w, VOS_ENV_STATE))
+			if (nwords < WORDS_MAX && !has_name(w, VOS_ENV_STATE) && !has_name(w, VOS_ENV_PAD))
 				words[nwords++] = w;
 			continue;
 		}
@@ -173,12 +186,12 @@ void vos_environ_take(char **envp, const void *self)
 		}
 		*to++ = w;
 	}
-	*to = NULL;
 	if (!self_path)
 		remember_self(NULL, self);
 	/* The program may write over its environment (setproctitle): keep copies. */
 	for (unsigned i = 0; i < nwords; i++)
 		words[i] = vos_strdup(words[i]);
+	fill_gap(to, from);
 }
 
 bool vos_environ_preloaded(void)
@@ -208,7 +221,7 @@ int vos_environ_make(struct vos_environ *e, unsigned long user_envp, char *const
 	size_t n = 0, cap = 0, own;
 	uint64_t p;
 	char start[32];
-	bool given[WORDS_MAX] = { false };
+	bool given[WORDS_MAX] = { false }, odd = false; /* the number of words that will be taken out again */
 
 	*e = (struct vos_environ){ 0 };
 	if (user_envp)
@@ -236,6 +249,7 @@ int vos_environ_make(struct vos_environ *e, unsigned long user_envp, char *const
 		start[sizeof start - 1] = 0;
 		if (ours(start)) {
 			/* What the program itself says to its child counts. */
+			odd = !odd;
 			for (unsigned w = 0; w < nwords; w++)
 				given[w] |= same_name(words[w], start);
 		} else if (preload && self_path && strncmp(start, PRELOAD, strlen(PRELOAD)) == 0 && !e->preload) {
@@ -271,14 +285,23 @@ int vos_environ_make(struct vos_environ *e, unsigned long user_envp, char *const
 		vos_fmt(e->preload, strlen(self_path) + 32, PRELOAD "%s", self_path);
 		e->v[n++] = e->preload;
 	}
+	if (e->preload && own_element(e->preload + strlen(PRELOAD), &own) == e->preload + strlen(PRELOAD) &&
+	    !e->preload[strlen(PRELOAD) + own])
+		odd = !odd;
 	for (unsigned w = 0; w < nwords; w++) {
 		for (unsigned i = 0; extra && extra[i]; i++)
 			given[w] |= same_name(words[w], extra[i]);
-		if (!given[w] && words[w])
+		if (!given[w] && words[w]) {
 			e->v[n++] = words[w];
+			odd = !odd;
+		}
 	}
-	for (unsigned i = 0; extra && extra[i] && n + 1 < cap; i++)
+	for (unsigned i = 0; extra && extra[i] && n + 2 < cap; i++) {
 		e->v[n++] = extra[i];
+		odd = !odd;
+	}
+	if (odd)
+		e->v[n++] = (char *)(uintptr_t)VOS_ENV_PAD "=";
 	e->v[n] = NULL;
 	return 0;
 fault:

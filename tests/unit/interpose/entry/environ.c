@@ -80,7 +80,7 @@ Test(environ, what_the_program_says_counts)
 {
 	static const char *const from[] = { "LD_PRELOAD=/x/libvirtuos.so", "VIRTUOS=net=local", "VIRTUOS_SESSION=5", NULL };
 	char *given[] = { "VIRTUOS=", "C=3", NULL }, *extra[] = { "VIRTUOS_SESSION=9", NULL };
-	static const char *const child[] = { "VIRTUOS=", "C=3", "LD_PRELOAD=/x/libvirtuos.so", "VIRTUOS_SESSION=9", NULL };
+	static const char *const child[] = { "VIRTUOS=", "C=3", "LD_PRELOAD=/x/libvirtuos.so", "VIRTUOS_SESSION=9", "VIRTUOS_PAD=", NULL };
 	struct vos_environ e;
 	char *env[8];
 
