@@ -130,12 +130,23 @@ static struct rw rw_of(struct vos_op *op)
 	return x;
 }
 
+/* What is left of it. */
+static long rest(struct vos_op *op, const struct rw *x)
+{
+	/* In integers: nothing at all may be asked for at NULL, and at offsets that only the kernel judges. */
+	op->iov.iov_base = (void *)((uintptr_t)x->buf + op->done);
+	op->iov.iov_len = x->len - op->done;
+	return VOS_PTR(&op->iov);
+}
+
+static long offset(const struct vos_op *op, const struct rw *x)
+{
+	return x->off == -1 ? -1 : (long)((unsigned long)x->off + op->done);
+}
+
 static long now_or_not(struct vos_op *op, const struct rw *x, long extra)
 {
-	op->iov.iov_base = x->buf + op->done;
-	op->iov.iov_len = x->len - op->done;
-	return vos_raw6(x->write ? __NR_pwritev2 : __NR_preadv2, op->a[0], VOS_PTR(&op->iov), 1,
-			x->off == -1 ? -1 : x->off + (long)op->done, 0, x->flags | extra);
+	return vos_raw6(x->write ? __NR_pwritev2 : __NR_preadv2, op->a[0], rest(op, x), 1, offset(op, x), 0, x->flags | extra);
 }
 
 static long rw_resume(struct vos_proxy *p, struct vos_op *op, long res);
@@ -143,13 +154,10 @@ static long rw_resume(struct vos_proxy *p, struct vos_op *op, long res);
 /* The engine does the rest of it, waiting as long as it takes. */
 static long rw_async(struct vos_proxy *p, struct vos_op *op, const struct rw *x)
 {
-	long a[6] = { op->fd_private ? op->fd : op->a[0], VOS_PTR(&op->iov), 1, x->off == -1 ? -1 : x->off + (long)op->done, 0,
-		      x->flags };
+	long a[6] = { op->fd_private ? op->fd : op->a[0], rest(op, x), 1, offset(op, x), 0, x->flags };
 
 	if ((op->req_flags & VOS_REQ_NOWAIT) && op->done == 0)
 		return -EAGAIN;
-	op->iov.iov_base = x->buf + op->done;
-	op->iov.iov_len = x->len - op->done;
 	op->resume = rw_resume;
 	return vos_wait_call(p, op, x->write ? __NR_pwritev2 : __NR_preadv2, a);
 }
@@ -282,7 +290,7 @@ static long sock_write(struct vos_proxy *p, struct vos_op *op, unsigned char *bu
 	long n;
 
 	for (;;) {
-		n = vos_raw6(__NR_sendto, op->fd, VOS_PTR(buf + op->done), (long)(len - op->done),
+		n = vos_raw6(__NR_sendto, op->fd, (long)((uintptr_t)buf + op->done), (long)(len - op->done),
 			     flags | MSG_DONTWAIT | MSG_NOSIGNAL, VOS_PTR(to), tolen);
 		if (n == -EAGAIN)
 			break;
@@ -340,7 +348,7 @@ static long sock_read(struct vos_proxy *p, struct vos_op *op, unsigned char *buf
 
 	do {
 		op->addr_len = sizeof op->addr;
-		n = vos_raw6(__NR_recvfrom, op->fd, VOS_PTR(buf + op->done), (long)(len - op->done),
+		n = vos_raw6(__NR_recvfrom, op->fd, (long)((uintptr_t)buf + op->done), (long)(len - op->done),
 			     (flags & ~MSG_WAITALL) | MSG_DONTWAIT, from ? VOS_PTR(op->addr) : 0, from ? VOS_PTR(&op->addr_len) : 0);
 		if (n == -EAGAIN)
 			break;

@@ -106,6 +106,7 @@ long vos_exec_faccessat2(struct vos_proxy *p, struct vos_op *op)
 {
 	const char *path = str(op, 1);
 	long flags = op->a[3], r = empty(path, flags), fd;
+	struct stat st;
 
 	if ((flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) || (op->a[2] & ~7L))
 		return -EINVAL;
@@ -113,6 +114,15 @@ long vos_exec_faccessat2(struct vos_proxy *p, struct vos_op *op)
 		return r;
 	if (r)
 		return vos_raw4(__NR_faccessat2, op->a[0], VOS_PTR(""), op->a[2], flags);
+	if (vos_path_simple(path)) {
+		/* Of the name itself: exact for all but a symlink, which may itself always be accessed. */
+		r = vos_raw4(__NR_faccessat2, op->a[0], VOS_PTR(path), op->a[2], flags | AT_SYMLINK_NOFOLLOW);
+		if (r || (flags & AT_SYMLINK_NOFOLLOW))
+			return r;
+		r = vos_raw4(__NR_newfstatat, op->a[0], VOS_PTR(path), VOS_PTR(&st), AT_SYMLINK_NOFOLLOW);
+		if (r || !S_ISLNK(st.st_mode))
+			return r;
+	}
 	fd = vos_path_lookup(p, op, (int)op->a[0], path, !(flags & AT_SYMLINK_NOFOLLOW));
 	if (fd < 0)
 		return fd;
