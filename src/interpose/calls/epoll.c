@@ -509,6 +509,8 @@ static long add_remote(struct vos_epoll *e, int epfd, int fd, struct vos_ofd *o,
 	/* A dead connection may be watched: it reports its hang-up, as on Linux. */
 	if (lost && !vos_sock_restorable(o))
 		vos_epoll_mark_dead(it);
+	else if (lost)
+		p->pending = true;
 	it->busy = false;
 	vos_epoll_unlocked();
 	if (first || lost)

@@ -32,6 +32,7 @@ struct vos_epoll_item {
 	bool     dead;               /* its domain died under it: says so until it is removed */
 	bool     duplicate;          /* rfd is the item's own */
 	bool     told;               /* edge or one-shot: its death was reported */
+	uint8_t  tries;              /* at bringing it back */
 };
 
 struct vos_epoll_remote {
@@ -39,6 +40,7 @@ struct vos_epoll_remote {
 	int32_t  rfd;                /* -1: none */
 	uint64_t epoch;              /* of rfd */
 	bool     busy;               /* being made, or made anew after a reboot */
+	bool     pending;            /* a member that comes back by itself has not come yet */
 };
 
 struct vos_epoll {

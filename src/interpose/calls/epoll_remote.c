@@ -84,11 +84,16 @@ void vos_epoll_part_down(struct vos_epoll *e, struct vos_epoll_remote *p)
 static struct vos_epoll_item *next_lost(struct vos_epoll *e, struct vos_epoll_remote *p, uint32_t *cursor)
 {
 	for (; *cursor < e->nbuckets; ++*cursor)
-		for (struct vos_epoll_item *it = e->bucket[*cursor]; it; it = it->next)
-			if (!it->busy && !it->dead && !it->ofd->epoll && it->ofd->domain == p->d && it->epoch != p->epoch) {
-				it->busy = true;
-				return it;
+		for (struct vos_epoll_item *it = e->bucket[*cursor]; it; it = it->next) {
+			if (it->dead || it->ofd->epoll || it->ofd->domain != p->d || it->epoch == p->epoch)
+				continue;
+			if (it->busy) {
+				p->pending = true; /* whoever works on it may have missed the new set */
+				continue;
 			}
+			it->busy = true;
+			return it;
+		}
 	return NULL;
 }
 
@@ -168,12 +173,17 @@ static void register_sets(struct vos_epoll *e, struct vos_epoll_remote *p, struc
 	}
 }
 
+/* A listener that could not be brought back so often will not come: the program is told. */
+#define TRIES 50u
+
 static void rebuild(struct vos_epoll *e, struct vos_epoll_remote *p, struct vos_lane_client *lane)
 {
 	uint32_t cursor = 0;
 
+	p->pending = false;
 	for (;;) {
 		struct vos_epoll_item *it;
+		bool comes;
 		long r = -ECONNRESET;
 
 		vos_epoll_locked();
@@ -182,12 +192,20 @@ static void rebuild(struct vos_epoll *e, struct vos_epoll_remote *p, struct vos_
 		if (!it)
 			break;
 		it->duplicate = false;
-		if (vos_sock_restorable(it->ofd) || it->ofd->epoch == p->epoch)
+		comes = vos_sock_restorable(it->ofd);
+		if (comes || it->ofd->epoch == p->epoch)
 			r = vos_epoll_register(e, p, lane, it);
 		vos_epoll_locked();
 		it->busy = false;
-		if (r < 0)
+		if (r >= 0) {
+			it->tries = 0;
+		} else if (comes && it->tries++ < TRIES) {
+			/* The domain died again, or its old life still holds the address: the next round tries anew. */
+			p->pending = true;
+			cursor++;
+		} else {
 			vos_epoll_mark_dead(it);
+		}
 		vos_epoll_unlocked();
 	}
 }
@@ -196,6 +214,7 @@ long vos_epoll_part_up(struct vos_epoll *e, struct vos_epoll_remote *p, struct v
 {
 	uint64_t arg[6] = { 0 };
 	struct vos_lane_client *lane;
+	bool fresh = false;
 	long rfd;
 	int err = 0;
 
@@ -209,14 +228,18 @@ long vos_epoll_part_up(struct vos_epoll *e, struct vos_epoll_remote *p, struct v
 		vos_epoll_pause();
 		vos_epoll_unlocked();
 	}
-	if (p->rfd >= 0 && p->epoch == vos_lane_epoch(lane)) {
+	if (p->rfd >= 0 && p->epoch == vos_lane_epoch(lane) && !p->pending) {
 		vos_epoll_unlocked();
 		*ret_lane = lane;
 		return 0;
 	}
 	p->busy = true;
 	vos_epoll_unlocked();
-	rfd = vos_net_call(lane, __NR_epoll_create1, arg, 0, NULL, 0, 0, NULL);
+	rfd = p->rfd;
+	if (rfd < 0 || p->epoch != vos_lane_epoch(lane)) {
+		rfd = vos_net_call(lane, __NR_epoll_create1, arg, 0, NULL, 0, 0, NULL);
+		fresh = true;
+	}
 	if (rfd >= 0) {
 		p->rfd = (int32_t)rfd;
 		p->epoch = vos_lane_epoch(lane);
@@ -227,9 +250,9 @@ long vos_epoll_part_up(struct vos_epoll *e, struct vos_epoll_remote *p, struct v
 	vos_epoll_unlocked();
 	if (rfd < 0)
 		return rfd;
-	if (e->sets)
+	if (e->sets && fresh)
 		register_sets(e, p, lane);
-	if (e->ofd && atomic_load(&e->ofd->watch))
+	if (fresh && e->ofd && atomic_load(&e->ofd->watch))
 		tell_parents(e, p);
 	*ret_lane = lane;
 	return 0;

@@ -193,6 +193,7 @@ static long gather(struct round *r)
 			r->died = true;
 			continue;
 		}
+		r->died |= p->pending;
 		a->part = p;
 		r->nasked++;
 	}

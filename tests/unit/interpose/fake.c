@@ -38,6 +38,8 @@ static _Atomic uint64_t epoch = 1;
 static _Atomic bool away;
 static _Atomic unsigned requests;
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+/* A request is answered whole or not at all: the domain does not die in its middle. */
+static pthread_rwlock_t life = PTHREAD_RWLOCK_INITIALIZER;
 static bool mine[4096];              /* descriptors of the domain */
 static bool waits[4096];             /* without O_NONBLOCK as the client sees it */
 static struct { uint8_t token[16]; int fd; } exported[16];
@@ -137,6 +139,7 @@ int fake_remote(int fd)
 
 void fake_kill(bool down)
 {
+	pthread_rwlock_wrlock(&life);
 	away = down;
 	pthread_mutex_lock(&table_lock);
 	for (int i = 0; i < 4096; i++) {
@@ -147,6 +150,7 @@ void fake_kill(bool down)
 	pthread_mutex_unlock(&table_lock);
 	epoch++;
 	domain.state = VOS_DOM_DOWN;
+	pthread_rwlock_unlock(&life);
 }
 
 void fake_boot(void)
@@ -392,6 +396,7 @@ static void advance(struct vos_pending *p, struct pollfd *park)
 	*park = (struct pollfd){ .fd = -1 };
 	if (!r)
 		return;
+	pthread_rwlock_rdlock(&life);
 	if (p->lane->epoch != epoch) {
 		p->cqe = (struct vos_cqe){ .res = vos_domain_error(p->lane->d), .flags = VOS_CQE_DEAD };
 	} else {
@@ -399,9 +404,11 @@ static void advance(struct vos_pending *p, struct pollfd *park)
 		p->cqe.res = try_once(p->lane, &r->req, &fd, &events, &p->cqe);
 		if (fd >= 0) {
 			*park = (struct pollfd){ .fd = fd, .events = events };
+			pthread_rwlock_unlock(&life);
 			return;
 		}
 	}
+	pthread_rwlock_unlock(&life);
 	p->done = 1;
 	r->p = NULL;
 }
