@@ -346,6 +346,10 @@ static void look_after(struct broker *b)
 			vos_msg_init(&b->out, VOS_MSG_BEAT);
 			to_proxy(p, &b->out, NULL, 0);
 		} else if (now - p->beat_at >= HUNG_SECONDS) {
+			/* It may be us who stood still: its answer then lies there. */
+			read_channel(b, p);
+			if (p->beating)
+				continue;
 			vos_warn("proxy %llu hangs: killed", (unsigned long long)p->id);
 			kill(p->pid, SIGKILL);
 			p->beat_at = now;

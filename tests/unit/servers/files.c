@@ -316,7 +316,7 @@ Test(files, many_waiting_locks)
 	struct vos_cqe cqe;
 	int native = openat(rootfd, "l", O_RDWR), got = 0;
 
-	/* More than there may be workers wait; what does not wait is served all the same, and each ends. */
+	/* What does not wait is served all the same, and each of them ends. */
 	cr_assert_eq(flock(native, LOCK_EX), 0);
 	for (uint32_t lane = 1; lane < 4; lane++)
 		for (int i = 0; i < 60; i++)
