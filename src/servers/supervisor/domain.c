@@ -178,8 +178,6 @@ static void hung_up(struct vos_timer *timer)
 	vos_dom_kill(container_of(timer, struct vos_dom, timer), "closed its socket");
 }
 
-static void broker_ready(struct vos_source *s, uint32_t events);
-
 static void start(struct vos_dom *d)
 {
 	int pair[2], r;
@@ -204,7 +202,7 @@ static void start(struct vos_dom *d)
 	}
 	/* Also here: whichever of the two comes first, a kill of the group finds it. */
 	setpgid(d->pid, d->pid);
-	d->broker = (struct vos_source){ pair[0], broker_ready };
+	d->broker = (struct vos_source){ pair[0], vos_dom_broker_ready };
 	d->state = VOS_DOM_STARTING;
 	d->beat = d->beat_answered = 0;
 	vos_timer_set(&d->timer, START_MS, late_start);
@@ -375,7 +373,7 @@ void vos_dom_child(pid_t pid, int status)
 			snprintf(why, sizeof why, "ended with status %d", WEXITSTATUS(status));
 		/* The last words of a broker that could not start may still be in its socket. */
 		if (d->broker.fd >= 0)
-			broker_ready(&d->broker, EPOLLIN);
+			vos_dom_broker_ready(&d->broker, EPOLLIN);
 		vos_dom_kill(d, why);
 	}
 }
@@ -447,7 +445,7 @@ static int take_message(struct vos_dom *d, const struct vos_msg *m)
 	}
 }
 
-static void broker_ready(struct vos_source *s, uint32_t events)
+void vos_dom_broker_ready(struct vos_source *s, uint32_t events)
 {
 	struct vos_dom *d = container_of(s, struct vos_dom, broker);
 

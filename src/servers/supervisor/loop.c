@@ -33,6 +33,7 @@ uint64_t vos_now(void)
 int vos_loop_init(void)
 {
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	running = true;
 	return epoll_fd < 0 ? -errno : 0;
 }
 
@@ -108,27 +109,31 @@ static int run_timers(void)
 	}
 }
 
+int vos_loop_turn(bool wait)
+{
+	struct epoll_event e[EVENTS];
+	int ms = run_timers(), n = running ? epoll_wait(epoll_fd, e, EVENTS, wait ? ms : 0) : 0;
+
+	for (int i = 0; i < n && running; i++) {
+		struct vos_source *s = e[i].data.ptr;
+
+		if (s->fd >= 0)
+			s->ready(s, e[i].events);
+	}
+	while (graves) {
+		struct grave *g = graves;
+
+		graves = g->next;
+		free(g->body);
+		free(g);
+	}
+	return n;
+}
+
 void vos_loop_run(void)
 {
-	running = true;
-	while (running) {
-		struct epoll_event e[EVENTS];
-		int ms = run_timers(), n = running ? epoll_wait(epoll_fd, e, EVENTS, ms) : 0;
-
-		for (int i = 0; i < n && running; i++) {
-			struct vos_source *s = e[i].data.ptr;
-
-			if (s->fd >= 0)
-				s->ready(s, e[i].events);
-		}
-		while (graves) {
-			struct grave *g = graves;
-
-			graves = g->next;
-			free(g->body);
-			free(g);
-		}
-	}
+	while (running)
+		vos_loop_turn(true);
 }
 
 void vos_loop_stop(void)

@@ -35,6 +35,8 @@ struct vos_timer {
 int      vos_loop_init(void);
 /* Until vos_loop_stop(). */
 void     vos_loop_run(void);
+/* What is due and ready now; `wait`: or next.  The number of events. */
+int      vos_loop_turn(bool wait);
 void     vos_loop_stop(void);
 /* Watches s->fd for reading.  0 or negative errno. */
 int      vos_loop_watch(struct vos_source *s);
@@ -121,6 +123,8 @@ void vos_dom_release(struct vos_dom *d);
 void vos_dom_child(pid_t pid, int status);
 /* Sends to the broker, which must be up; a failure kills the domain.  0 or negative errno. */
 int  vos_dom_send(struct vos_dom *d, const struct vos_msg *m, const int *fds, uint32_t nfds);
+/* A broker has something to say (the loop's, and the fuzzer's). */
+void vos_dom_broker_ready(struct vos_source *s, uint32_t events);
 /* Whether nothing of any domain is left. */
 bool vos_dom_all_gone(void);
 const char *vos_dom_state_name(const struct vos_dom *d);
