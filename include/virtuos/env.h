@@ -34,7 +34,11 @@
 #define VOS_ENV_CACHE      "VIRTUOS_CACHE"
 /* The runtime's own, from image to image across exec: descriptor of a sealed memfd. */
 #define VOS_ENV_STATE      "VIRTUOS_STATE"
-/* Likewise, for virtuos-enter alone: FD:PATH of the statically linked program that it is to enter. */
+/*
+ * Likewise, for virtuos-enter alone: FD[,LOADER[,N]]:PATH.  FD is the program that it is to enter, LOADER its dynamic loader's descriptor
+ * plus one (0: none), PATH the name by which it was executed.  N: the first N bytes of PATH stand before it and are where
+ * the program lies, when that is a domain's affair.
+ */
 #define VOS_ENV_ENTER      "VIRTUOS_ENTER"
 
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * execve and execveat: the new image gets us again, by LD_PRELOAD or, statically linked, by virtuos-enter.  Nothing of this
+ * execve and execveat: the new image gets us again, by LD_PRELOAD or, statically linked or of a domain, by virtuos-enter.  Nothing of this
  * process changes before the kernel has accepted.
  */
 #include <elf.h>
@@ -22,7 +22,7 @@
 
 enum target {
 	DYNAMIC,     /* the dynamic loader will bring us in; also what we cannot read: the kernel knows best */
-	STATIC,      /* virtuos-enter */
+	ENTER,       /* virtuos-enter: statically linked, or of a domain */
 	ALONE,       /* left alone, and said */
 };
 
@@ -33,11 +33,14 @@ struct exec {
 	uint64_t argv;               /* the program's */
 	unsigned flags;
 	int fd;                      /* memfd of a remote program, or -1 */
+	const char *name;            /* a remote program: the name that the program gave; NULL: `path` */
 	char text[VOS_PATH_BUF];
 	/* A script: its interpreter, when that is what must go through virtuos-enter. */
 	char interp[256];
 	char interp_arg[256];
 	bool script;
+	/* A remote program's dynamic loader: ours must be there first, for the program's libraries may lie beside it. */
+	char loader[256];
 	const char *why_alone;
 };
 
@@ -86,7 +89,18 @@ static enum target look_script(struct exec *x, char *line, unsigned depth)
 	return look(x, AT_FDCWD, p, 0, depth + 1);
 }
 
-static enum target look_elf(struct exec *x, int fd, const char *head, size_t n)
+static bool read_loader(struct exec *x, int fd, const Elf64_Phdr *p)
+{
+	if (p->p_filesz < 2 || p->p_filesz > sizeof x->loader ||
+	    vos_raw4(SYS_pread64, fd, VOS_PTR(x->loader), (long)p->p_filesz, (long)p->p_offset) != (long)p->p_filesz ||
+	    x->loader[p->p_filesz - 1] != 0) {
+		x->loader[0] = 0;
+		return false;
+	}
+	return true;
+}
+
+static enum target look_elf(struct exec *x, int fd, const char *head, size_t n, unsigned depth)
 {
 	const Elf64_Ehdr *e = (const void *)head;
 	Elf64_Phdr ph[16];
@@ -109,9 +123,9 @@ static enum target look_elf(struct exec *x, int fd, const char *head, size_t n)
 			return DYNAMIC;
 		for (unsigned j = 0; j < k; j++)
 			if (ph[j].p_type == PT_INTERP)
-				return DYNAMIC;
+				return x->fd >= 0 && depth == 0 && read_loader(x, fd, &ph[j]) ? ENTER : DYNAMIC;
 	}
-	return STATIC;
+	return ENTER;
 }
 
 static enum target look(struct exec *x, int64_t dirfd, const char *path, unsigned flags, unsigned depth)
@@ -138,7 +152,7 @@ static enum target look(struct exec *x, int64_t dirfd, const char *path, unsigne
 				x->why_alone = "it gains privileges when it starts";
 				t = ALONE;
 			} else {
-				t = look_elf(x, (int)fd, head, (size_t)n);
+				t = look_elf(x, (int)fd, head, (size_t)n, depth);
 			}
 		}
 	}
@@ -189,13 +203,31 @@ static int script_argv(const struct exec *x, const char *script, char ***ret_arg
 	return 0;
 }
 
-/* A statically linked program, or a script for one: virtuos-enter in its place. */
-static long enter(struct exec *x, const char *loader, uint64_t user_envp, char **extra, unsigned n)
+/* The dynamic loader of a remote program: a descriptor, here or copied from a domain, that survives the exec. */
+static long open_loader(const struct exec *x)
+{
+	char *found = vos_alloc(VOS_PATH_BUF);
+	long fd;
+
+	if (!found)
+		return -ENOMEM;
+	fd = vos_exec_fetch(AT_FDCWD, (uint64_t)(uintptr_t)x->loader, 0, found);
+	if (fd == VOS_EXEC_NATIVE)
+		fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(found[0] ? found : x->loader), O_RDONLY, 0);
+	else if (fd >= 0)
+		vos_raw3(SYS_fcntl, fd, F_SETFD, 0);
+	vos_free(found);
+	return fd;
+}
+
+/* A program, or a script for one, that virtuos-enter brings us into: that in its place. */
+static long enter(struct exec *x, const char *helper, uint64_t user_envp, char **extra, unsigned n)
 {
 	struct vos_environ e;
 	const char *path = x->script ? x->interp : x->path;
-	char *word = vos_alloc(strlen(path) + 64), **argv = NULL;
-	long fd = -1, r;
+	size_t size = strlen(path) + (x->name ? strlen(x->name) : strlen(path)) + 64;
+	char *word = vos_alloc(size), **argv = NULL;
+	long fd = -1, loader = -1, r;
 
 	if (!word)
 		return -ENOMEM;
@@ -217,20 +249,29 @@ static long enter(struct exec *x, const char *loader, uint64_t user_envp, char *
 			fd = vos_raw4(SYS_openat, x->script ? AT_FDCWD : x->dirfd, VOS_PTR(path), O_RDONLY, 0);
 		r = fd < 0 ? fd : 0;
 	}
+	if (r == 0 && x->loader[0]) {
+		loader = open_loader(x);
+		r = loader < 0 ? loader : 0;
+	}
 	if (r == 0) {
-		vos_fmt(word, strlen(path) + 64, VOS_ENV_ENTER "=%ld:%s", fd, path);
+		bool far = x->fd >= 0 && !x->script;
+
+		vos_fmt(word, size, VOS_ENV_ENTER "=%ld,%ld,%lu:%s%s", fd, loader + 1, far ? strlen(path) : 0, far ? path : "",
+			far && x->name ? x->name : path);
 		extra[n++] = word;
 		extra[n] = NULL;
 		r = vos_environ_make(&e, user_envp, extra, true);
 	}
 	if (r == 0) {
 		vos_stats_flush();
-		r = vos_window6(SYS_execve, (uint64_t)(uintptr_t)loader, argv ? (uint64_t)(uintptr_t)argv : x->argv,
+		r = vos_window6(SYS_execve, (uint64_t)(uintptr_t)helper, argv ? (uint64_t)(uintptr_t)argv : x->argv,
 				(uint64_t)(uintptr_t)e.v, 0, 0, 0);
 		vos_environ_free(&e);
 	}
 	if (fd >= 0)
 		vos_raw1(SYS_close, fd);
+	if (loader >= 0)
+		vos_raw1(SYS_close, loader);
 	vos_free(argv);
 	vos_free(word);
 	return r;
@@ -250,15 +291,15 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	struct vos_proc *p = vos_self()->proc;
 	struct vos_state_out state;
 	struct vos_environ e;
-	char state_word[48], session_word[48], loader[VOS_PATH_BUF], *extra[4];
+	char state_word[48], session_word[48], helper[VOS_PATH_BUF], *extra[4];
 	unsigned n = 0;
 	enum target t;
 	long r;
 
 	t = x->fd >= 0 ? look(x, x->fd, "", AT_EMPTY_PATH, 0) : look(x, x->dirfd, x->path, x->flags, 0);
-	if (t == STATIC && !find_enter(loader, sizeof loader)) {
+	if (t == ENTER && !find_enter(helper, sizeof helper)) {
 		x->why_alone = "it is statically linked, and virtuos-enter is not there";
-		t = ALONE;
+		t = x->loader[0] ? DYNAMIC : ALONE;
 	}
 	if (t == ALONE || !vos_environ_self()) {
 		if (t != ALONE)
@@ -285,8 +326,8 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 		extra[n++] = session_word;
 	}
 	extra[n] = NULL;
-	if (t == STATIC) {
-		r = enter(x, loader, user_envp, extra, n);
+	if (t == ENTER) {
+		r = enter(x, helper, user_envp, extra, n);
 		vos_state_undo(p, &state);
 		return r;
 	}
@@ -321,6 +362,24 @@ static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp
 	if (r >= 0) {
 		r = exec_at(AT_FDCWD, (uint64_t)(uintptr_t)x->interp, (uint64_t)(uintptr_t)argv, envp, 0, depth + 1);
 		vos_free(argv);
+	}
+	vos_free(name);
+	return r;
+}
+
+/* The name that the program gave is what AT_EXECFN and the name of the process are made of. */
+static long exec_remote(struct exec *x, uint64_t user_path, uint64_t envp)
+{
+	char *name = vos_alloc(VOS_PATH_BUF);
+	long r;
+
+	if (!name)
+		return -ENOMEM;
+	r = vos_strncpy_from_user(name, (const char *)(uintptr_t)user_path, VOS_PATH_BUF);
+	if (r >= 0) {
+		if (r > 0 && (name[0] == '/' || x->dirfd == AT_FDCWD))
+			x->name = name;
+		r = exec_target(x, envp);
 	}
 	vos_free(name);
 	return r;
@@ -361,7 +420,7 @@ static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, 
 	}
 	if (r == VOS_EXEC_NATIVE && x->fd >= 0) {
 		look(x, x->fd, "", AT_EMPTY_PATH, 0);
-		r = x->script ? exec_remote_script(x, path, envp, depth) : exec_target(x, envp);
+		r = x->script ? exec_remote_script(x, path, envp, depth) : exec_remote(x, path, envp);
 	} else if (r == VOS_EXEC_NATIVE) {
 		r = exec_target(x, envp);
 	}

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "../entry/user.h"
+#include "../entry/exe.h"
+#include "../rt/rt.h"
 #include "path_impl.h"
 #include "table.h"
 
@@ -214,6 +216,14 @@ int vos_path_resolve(struct vos_path *p, int64_t dirfd, uint64_t user, unsigned 
 		if (n < 0)
 			return (int)n;
 		p->len = (uint16_t)n;
+	}
+	if (!(flags & VOS_WALK_NOFOLLOW) && vos_exe_names(p->text)) {
+		/* The kernel's link leads to virtuos-enter. */
+		n = vos_fmt(p->text, VOS_PATH_BUF, "%s", vos_exe_path());
+		p->len = (uint16_t)n;
+		n = absolute(p);
+		p->rewritten |= !p->domain;
+		return (int)n;
 	}
 	if (p->text[0] == '/')
 		return absolute(p);

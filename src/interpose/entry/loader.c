@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtuos-enter: brings the runtime into a statically linked program.  exec (calls/exec.c) runs it in the program's place, with
- * the program's arguments and environment and VIRTUOS_ENTER=FD:PATH.  It maps the program as the kernel would, corrects
- * what the kernel wrote on the stack about it, brings the runtime up, and jumps.
+ * virtuos-enter: brings the runtime into a program that the dynamic loader cannot bring it into: a statically linked one, and one
+ * of a domain, whose own libraries may lie there too.  exec (calls/exec.c) runs it in the program's place, with the program's
+ * arguments and environment and VIRTUOS_ENTER (virtuos/env.h).  It maps program and dynamic loader as the
+ * kernel would, corrects what the kernel wrote on the stack about them, brings the runtime up, and jumps.
  */
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -22,7 +23,8 @@ uint64_t vos_loader_main(uint64_t *stack);
 /* The program on the way in. */
 struct image {
 	int fd;
-	const char *path;
+	const char *path;            /* as it was executed */
+	char *exe;                   /* where it lies; NULL: the kernel knows */
 	Elf64_Ehdr e;
 	Elf64_Phdr ph[PHDRS_MAX];
 	uint64_t bias;
@@ -117,8 +119,9 @@ static void load_segment(struct image *m, const Elf64_Phdr *p)
 			     (long)DOWN(p->p_offset));
 	if (vos_is_err(r))
 		give_up(m, "a segment cannot be mapped", r);
+	/* To the end of the page, as the kernel does: ld.so's first allocator takes what lies behind its data for zeroes. */
 	if (end > file_end && (prot & PROT_WRITE) && p->p_filesz)
-		memset((void *)file_end, 0, (UP(file_end) < end ? UP(file_end) : end) - file_end);
+		memset((void *)file_end, 0, UP(file_end) - file_end);
 	if (UP(end) > UP(file_end) || !p->p_filesz) {
 		uint64_t from = p->p_filesz ? UP(file_end) : DOWN(start);
 
@@ -128,7 +131,17 @@ static void load_segment(struct image *m, const Elf64_Phdr *p)
 	}
 }
 
-static void correct_auxv(const struct image *m, Elf64_auxv_t *a)
+static void map(struct image *m)
+{
+	read_headers(m);
+	make_room(m);
+	for (unsigned i = 0; i < m->e.e_phnum; i++)
+		if (m->ph[i].p_type == PT_LOAD)
+			load_segment(m, &m->ph[i]);
+}
+
+/* `base`: of the dynamic loader, or 0. */
+static void correct_auxv(const struct image *m, uint64_t base, Elf64_auxv_t *a)
 {
 	uint64_t phdr = 0;
 
@@ -143,30 +156,38 @@ static void correct_auxv(const struct image *m, Elf64_auxv_t *a)
 		case AT_PHDR: a->a_un.a_val = phdr; break;
 		case AT_PHENT: a->a_un.a_val = sizeof(Elf64_Phdr); break;
 		case AT_PHNUM: a->a_un.a_val = m->e.e_phnum; break;
-		case AT_BASE: a->a_un.a_val = 0; break;
+		case AT_BASE: a->a_un.a_val = base; break;
 		case AT_ENTRY: a->a_un.a_val = m->bias + m->e.e_entry; break;
 		case AT_EXECFN: a->a_un.a_val = (uint64_t)(uintptr_t)m->path; break;
 		}
 }
 
-/* VIRTUOS_ENTER=FD:PATH, which leaves the environment here. */
-static void take_word(struct image *m, char **envp)
+/* The words of VIRTUOS_ENTER, which leaves the environment here. */
+static void take_word(struct image *m, struct image *loader, char **envp)
 {
 	char **to = envp;
-	uint64_t fd;
 
 	for (; *envp; envp++) {
 		const char *w = *envp;
+		uint64_t part[3] = { 0 };
+		unsigned n = 0;
 
-		if (strncmp(w, VOS_ENV_ENTER "=", strlen(VOS_ENV_ENTER) + 1) == 0) {
-			w += strlen(VOS_ENV_ENTER) + 1;
-			if (vos_number(&w, &fd) && *w == ':' && fd <= INT32_MAX) {
-				m->fd = (int)fd;
-				m->path = vos_strdup(w + 1);
-			}
+		if (strncmp(w, VOS_ENV_ENTER "=", strlen(VOS_ENV_ENTER) + 1) != 0) {
+			*to++ = *envp;
 			continue;
 		}
-		*to++ = *envp;
+		w += strlen(VOS_ENV_ENTER);
+		do
+			w++;
+		while (vos_number(&w, &part[n]) && part[n] <= INT32_MAX && *w == ',' && ++n < 3);
+		if (*w++ != ':' || part[2] > strlen(w))
+			continue;
+		m->fd = (int)part[0];
+		loader->fd = (int)part[1] - 1;
+		m->exe = part[2] ? vos_strdup(w) : NULL;
+		if (m->exe)
+			m->exe[part[2]] = 0;
+		loader->path = m->path = vos_strdup(w + part[2]);
 	}
 	*to = NULL;
 }
@@ -187,7 +208,7 @@ static void close_gap(char **envp, Elf64_auxv_t *old)
 /* The entry point of the program.  `stack`: as the kernel left it, argc first. */
 uint64_t vos_loader_main(uint64_t *stack)
 {
-	static struct image m = { .fd = -1 };
+	static struct image m = { .fd = -1 }, loader = { .fd = -1 };
 	static char exe[4096];
 	struct vos_start s;
 	Elf64_auxv_t *auxv;
@@ -201,21 +222,21 @@ uint64_t vos_loader_main(uint64_t *stack)
 	for (e = envp; *e; e++)
 		;
 	auxv = (void *)(e + 1);
-	take_word(&m, envp);
+	take_word(&m, &loader, envp);
 	if (!m.path) {
-		vos_say("virtuos-enter is run by VirtuOS itself, for statically linked programs: use virtuos run -- PROGRAM");
+		vos_say("virtuos-enter is run by VirtuOS itself, for programs that it cannot be loaded into: use virtuos run -- PROGRAM");
 		vos_raw1(SYS_exit_group, 125);
 	}
-	read_headers(&m);
-	make_room(&m);
-	for (unsigned i = 0; i < m.e.e_phnum; i++)
-		if (m.ph[i].p_type == PT_LOAD)
-			load_segment(&m, &m.ph[i]);
+	map(&m);
+	if (loader.fd >= 0) {
+		map(&loader);
+		vos_raw1(SYS_close, loader.fd);
+	}
 	vos_fmt(link, sizeof link, "/proc/self/fd/%d", m.fd);
-	n = vos_raw3(SYS_readlink, VOS_PTR(link), VOS_PTR(exe), sizeof exe - 1);
-	vos_exe_set(n > 0 ? exe : m.path);
+	n = m.exe ? 0 : vos_raw3(SYS_readlink, VOS_PTR(link), VOS_PTR(exe), sizeof exe - 1);
+	vos_exe_set(m.exe ? m.exe : n > 0 ? exe : m.path);
 	vos_raw1(SYS_close, m.fd);
-	correct_auxv(&m, auxv);
+	correct_auxv(&m, loader.fd >= 0 ? loader.bias : 0, auxv);
 	close_gap(envp, auxv);
 	vos_raw2(SYS_prctl, PR_SET_NAME, VOS_PTR(strrchr(m.path, '/') ? strrchr(m.path, '/') + 1 : m.path));
 
@@ -224,5 +245,5 @@ uint64_t vos_loader_main(uint64_t *stack)
 	if (wanted)
 		vos_start_all(&s);
 	close_gap(envp, auxv);
-	return m.bias + m.e.e_entry;
+	return loader.fd >= 0 ? loader.bias + loader.e.e_entry : m.bias + m.e.e_entry;
 }

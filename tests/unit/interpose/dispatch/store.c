@@ -71,6 +71,10 @@ long vos_strncpy_from_user(char *dst, const char *src, size_t cap)
 
 bool vos_exe_readlink(uint64_t path, uint64_t buf, uint64_t size, long *ret);
 bool vos_exe_readlink(uint64_t path, uint64_t buf, uint64_t size, long *ret) { (void)path, (void)buf, (void)size, (void)ret; return false; }
+bool vos_exe_names(const char *path);
+bool vos_exe_names(const char *path) { (void)path; return false; }
+const char *vos_exe_path(void);
+const char *vos_exe_path(void) { return NULL; }
 
 /* ---- the domain --------------------------------------------------------------------------------------------------------- */
 
