@@ -41,6 +41,10 @@ struct vos_cli_command {
 	int (*main)(const struct vos_cli_command *self, int argc, char **argv);
 };
 
+/* `virtuos --inside PROGRAM ARGUMENT...`, `run`'s own: execs it in a process of the session.  Returns an exit code after a line. */
+#define VOS_CLI_INSIDE "--inside"
+int vos_cli_inside(char **argv);
+
 extern const struct vos_cli_command vos_cmd_run, vos_cmd_domain, vos_cmd_stat, vos_cmd_doctor;
 
 /*

@@ -65,6 +65,55 @@ static char *look_up(const char *name, int *ret_error)
 	return vos_cli_dup(name);
 }
 
+char *vos_cli_program_path(const char *name)
+{
+	int error;
+
+	return look_up(name, &error);
+}
+
+static bool below(const struct vos_policy *policy, const char *path)
+{
+	for (uint32_t i = 0; i < policy->nstores; i++) {
+		const char *prefix = policy->store[i].prefix;
+		size_t n = strcmp(prefix, "/") == 0 ? 0 : strlen(prefix);
+
+		if (strncmp(path, prefix, n) == 0 && (path[n] == '/' || !path[n]))
+			return true;
+	}
+	return false;
+}
+
+bool vos_cli_program_far(const struct vos_policy *policy, const char *name)
+{
+	const char *dirs = getenv("PATH"), *end;
+	char *cwd, *path;
+	bool far = false;
+
+	if (policy->nstores == 0)
+		return false;
+	if (name[0] == '/')
+		return below(policy, name);
+	cwd = getcwd(NULL, 0);
+	if (strchr(name, '/')) {
+		path = vos_cli_format("%s/%s", cwd ? cwd : "", name);
+		far = below(policy, path);
+		free(path);
+	} else if (dirs) {
+		for (;; dirs = end + 1) {
+			end = strchrnul(dirs, ':');
+			path = *dirs == '/' ? vos_cli_format("%.*s", (int)(end - dirs), dirs) :
+					      vos_cli_format("%s/%.*s", cwd ? cwd : "", (int)(end - dirs), dirs);
+			far |= below(policy, path);
+			free(path);
+			if (!*end)
+				break;
+		}
+	}
+	free(cwd);
+	return far;
+}
+
 static int cannot(const char *name, int error)
 {
 	if (error == ENOENT || error == ENOTDIR) {

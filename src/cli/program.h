@@ -4,11 +4,13 @@
 #define VOS_CLI_PROGRAM_H
 
 #include <stdbool.h>
+#include <virtuos/policy.h>
 
 enum vos_cli_kind {
 	VOS_PROGRAM_DYNAMIC,   /* LD_PRELOAD reaches it */
 	VOS_PROGRAM_STATIC,    /* entered by virtuos-enter */
-	VOS_PROGRAM_PRIVILEGED /* the kernel raises its rights: left alone */
+	VOS_PROGRAM_PRIVILEGED, /* the kernel raises its rights: left alone */
+	VOS_PROGRAM_FAR        /* a domain's: only a process of the session can look for it */
 };
 
 struct vos_cli_program {
@@ -23,6 +25,10 @@ struct vos_cli_program {
  * 127 after a line on stderr.
  */
 int vos_cli_program_find(const char *name, struct vos_cli_program *ret);
+/* Where `name` is found along PATH; the name itself when nowhere.  The caller's to free. */
+char *vos_cli_program_path(const char *name);
+/* Whether execvp of `name` may lead below a prefix; by the text alone. */
+bool vos_cli_program_far(const struct vos_policy *policy, const char *name);
 void vos_cli_program_finish(struct vos_cli_program *p);
 
 #endif

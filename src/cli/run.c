@@ -291,8 +291,38 @@ static int enter(const struct vos_cli_program *p, char **argv)
 	return VOS_EXIT_OURS;
 }
 
+int vos_cli_inside(char **argv)
+{
+	execvp(argv[0], argv);
+	if (errno == ENOENT || errno == ENOTDIR) {
+		vos_cli_say("%s: no such program%s", argv[0], strchr(argv[0], '/') ? "" : " in PATH");
+		return VOS_EXIT_NOT_FOUND;
+	}
+	vos_cli_say("%s: cannot be run: %m", argv[0]);
+	return VOS_EXIT_CANNOT_RUN;
+}
+
+/* This program again, with the runtime in it: it sees what the domains hold, and execs from there. */
+static int become_inside(char **argv)
+{
+	size_t n = 0;
+	char **v;
+
+	while (argv[n])
+		n++;
+	v = vos_cli_alloc((n + 3) * sizeof *v);
+	v[0] = vos_cli_dup("virtuos");
+	v[1] = vos_cli_dup(VOS_CLI_INSIDE);
+	memcpy(v + 2, argv, n * sizeof *v);
+	execv("/proc/self/exe", v);
+	vos_cli_say("cannot start virtuos again: %m");
+	return VOS_EXIT_OURS;
+}
+
 static int become(const struct vos_cli_program *p, char **argv)
 {
+	if (p->kind == VOS_PROGRAM_FAR)
+		return become_inside(argv);
 	if (p->kind == VOS_PROGRAM_STATIC)
 		return enter(p, argv);
 	execvp(argv[0], argv); /* with its rule for files without a #! line; p->path is what it finds */
@@ -325,7 +355,7 @@ static int run(struct vos_cli_settings *s, const struct vos_cli_program *program
 			    program->elf);
 		return become(program, argv);
 	}
-	if (program->kind == VOS_PROGRAM_DYNAMIC && !(library = vos_cli_peer("libvirtuos.so")))
+	if (program->kind != VOS_PROGRAM_STATIC && !(library = vos_cli_peer("libvirtuos.so")))
 		return VOS_EXIT_OURS;
 	code = not_yet(&s->policy);
 	if (code)
@@ -360,6 +390,7 @@ static int main_run(const struct vos_cli_command *self, int argc, char **argv)
 	struct vos_cli_settings s = { 0 };
 	struct vos_cli_program program;
 	struct options o = { 0 };
+	char *path;
 	int rest, code;
 
 	o.given = vos_cli_alloc((size_t)argc * sizeof *o.given);
@@ -370,14 +401,17 @@ static int main_run(const struct vos_cli_command *self, int argc, char **argv)
 		vos_cli_say("run: the program is missing: virtuos run [OPTION]... -- PROGRAM [ARGUMENT]...");
 		return VOS_EXIT_OURS;
 	}
-	code = vos_cli_program_find(argv[rest], &program);
-	/* A mistake in the policy is told even when the program is missing as well only if the program is there: one line. */
-	if (code == 0)
-		code = settle(&s, &o, argv[rest], program.path);
+	path = vos_cli_program_path(argv[rest]);
+	code = settle(&s, &o, argv[rest], path);
+	if (code == 0 && vos_cli_program_far(&s.policy, argv[rest]))
+		program = (struct vos_cli_program){ .kind = VOS_PROGRAM_FAR, .path = vos_cli_dup(path), .elf = vos_cli_dup(path) };
+	else if (code == 0)
+		code = vos_cli_program_find(argv[rest], &program);
 	if (code == 0) {
 		code = run(&s, &program, argv + rest);
 		vos_cli_program_finish(&program);
 	}
+	free(path);
 	vos_cli_settings_finish(&s);
 	free(o.given);
 	return code;
