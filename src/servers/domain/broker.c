@@ -148,10 +148,13 @@ static struct proxy *add(struct broker *b, uint64_t id, int channel)
 	return p;
 }
 
-static void to_proxy(struct proxy *p, const struct vos_msg *m, const int *fds, uint32_t nfds)
+/* An answer.  A proxy asks a bounded number of questions at a time: one that has no room for the answers is broken. */
+static void answer_proxy(struct proxy *p, const struct vos_msg *m, const int *fds, uint32_t nfds)
 {
-	if (vos_msg_send(p->channel, m, fds, nfds, 0) == -ETIMEDOUT && p->pid > 0)
+	if (vos_msg_send(p->channel, m, fds, nfds, 0) == -ETIMEDOUT && p->pid > 0) {
+		vos_warn("proxy %llu takes no answers: killed", (unsigned long long)p->id);
 		kill(p->pid, SIGKILL);
+	}
 }
 
 /* 0, or the errno of SPAWNED. */
@@ -184,9 +187,14 @@ static int spawn(struct broker *b, const struct vos_msg *m, struct vos_msg_fds *
 		memcpy(give, fds->fd, 4 * sizeof give[0]);
 		give[4] = pair[1];
 		/* Should the parent die with this unread, its end of the new channel closes, and that is the answer. */
-		to_proxy(parent, m, give, 5);
+		r = vos_msg_send(parent->channel, m, give, 5, 0);
 		close(pair[1]);
-		return 0;
+		/* Busy, with more forks asked of it than its socket holds; or just gone. */
+		if (r) {
+			p->announced = true;
+			drop(b, p);
+		}
+		return r == -ETIMEDOUT ? -EAGAIN : r ? -ESRCH : 0;
 	}
 	pid = fork();
 	if (pid == 0)
@@ -293,17 +301,17 @@ static void from_proxy(struct broker *b, struct proxy *p, struct vos_msg *m, str
 		break;
 	case VOS_MSG_EXPORT:
 		m->status = export_file(b, p, fds, m->token);
-		to_proxy(p, m, NULL, 0);
+		answer_proxy(p, m, NULL, 0);
 		break;
 	case VOS_MSG_IMPORT:
 		i = find_token(b, m->token);
 		m->status = i < 0 ? i : 0;
 		if (i < 0) {
-			to_proxy(p, m, NULL, 0);
+			answer_proxy(p, m, NULL, 0);
 			break;
 		}
 		fd = b->token[i].fd;
-		to_proxy(p, m, &fd, 1);
+		answer_proxy(p, m, &fd, 1);
 		put_token(b, (uint32_t)i);
 		break;
 	case VOS_MSG_RECRED:
@@ -344,7 +352,7 @@ static void look_after(struct broker *b)
 			p->beating = false;
 			p->beat_at = now;
 			vos_msg_init(&b->out, VOS_MSG_BEAT);
-			to_proxy(p, &b->out, NULL, 0);
+			vos_msg_send(p->channel, &b->out, NULL, 0, 0);
 		} else if (now - p->beat_at >= HUNG_SECONDS) {
 			/* It may be us who stood still: its answer then lies there. */
 			read_channel(b, p);
@@ -425,8 +433,10 @@ static void from_supervisor(struct broker *b)
 	case VOS_MSG_RECRED:
 		p = by_id(b, b->in.proxy);
 		/* Else it is gone, and GONE, which is on its way, is the answer. */
-		if (p && p->up)
-			to_proxy(p, &b->in, NULL, 0);
+		if (p && p->up && vos_msg_send(p->channel, &b->in, NULL, 0, 0) == -ETIMEDOUT) {
+			b->in.status = -EAGAIN;
+			to_supervisor(b, &b->in);
+		}
 		break;
 	}
 	vos_msg_close_fds(&fds);

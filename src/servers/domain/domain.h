@@ -164,6 +164,8 @@ struct vos_proxy {
 
 	struct vos_op *free_ops;
 	struct vos_op *broker_ops, *broker_last; /* wait for the broker's answer, in order */
+	struct vos_op *broker_unasked; /* from here on the questions are still to be sent */
+	uint32_t broker_asked;
 
 	const struct vos_engine_ops *engine;
 	void    *engine_priv;

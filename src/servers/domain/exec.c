@@ -109,28 +109,8 @@ static long op_path(struct vos_proxy *p, struct vos_op *op, const struct vos_req
 	return n;
 }
 
-static long ask_broker(struct vos_proxy *p, struct vos_op *op, uint32_t type, const uint8_t *token, int fd)
-{
-	struct vos_msg m;
-	int r;
-
-	vos_msg_init(&m, type);
-	m.proxy = p->id;
-	if (token)
-		memcpy(m.token, token, sizeof m.token);
-	r = vos_msg_send(p->channel, &m, &fd, fd >= 0, vos_msg_deadline(1000));
-	if (r)
-		return -EIO;
-	/* The broker answers in the order of the questions. */
-	op->wait_mode = VOS_OP_WAIT_BROKER;
-	op->wnext = NULL;
-	if (p->broker_last)
-		p->broker_last->wnext = op;
-	else
-		p->broker_ops = op;
-	p->broker_last = op;
-	return VOS_PENDING;
-}
+/* Questions to the broker at a time. */
+#define BROKER_ASKED 8u
 
 static long broker_answered(struct vos_proxy *p, struct vos_op *op, long res)
 {
@@ -145,6 +125,45 @@ static long broker_answered(struct vos_proxy *p, struct vos_op *op, long res)
 	return 0;
 }
 
+/* Sends the questions that fit: the answers must have room in our socket, for the broker does not wait. */
+static void ask_more(struct vos_proxy *p)
+{
+	while (p->broker_unasked && p->broker_asked < BROKER_ASKED) {
+		struct vos_op *op = p->broker_unasked;
+		bool export = op->nr == VOS_OP_EXPORT;
+		struct vos_msg m;
+
+		vos_msg_init(&m, export ? VOS_MSG_EXPORT : VOS_MSG_IMPORT);
+		m.proxy = p->id;
+		if (!export)
+			memcpy(m.token, op->in[0], sizeof m.token);
+		/* Of a descriptor that was closed meanwhile the broker gets none, and says so. */
+		if (vos_msg_send(p->channel, &m, &op->fd, export && op->fd >= 0, vos_msg_deadline(1000)))
+			vos_proxy_end(p, 1, "the broker takes no questions");
+		p->broker_unasked = op->wnext;
+		p->broker_asked++;
+	}
+}
+
+static long ask_broker(struct vos_proxy *p, struct vos_op *op)
+{
+	/* Answers come in the order of the questions. */
+	op->wait_mode = VOS_OP_WAIT_BROKER;
+	op->resume = broker_answered;
+	op->wnext = NULL;
+	if (op->fd >= 0)
+		vos_rfd_hold(p, op);
+	if (p->broker_last)
+		p->broker_last->wnext = op;
+	else
+		p->broker_ops = op;
+	p->broker_last = op;
+	if (!p->broker_unasked)
+		p->broker_unasked = op;
+	ask_more(p);
+	return VOS_PENDING;
+}
+
 void vos_exec_broker(struct vos_proxy *p, const struct vos_msg *m, int fd)
 {
 	struct vos_op *op = p->broker_ops;
@@ -157,6 +176,8 @@ void vos_exec_broker(struct vos_proxy *p, const struct vos_msg *m, int fd)
 	p->broker_ops = op->wnext;
 	if (!p->broker_ops)
 		p->broker_last = NULL;
+	p->broker_asked--;
+	ask_more(p);
 	op->tmp_fd = fd;
 	memcpy(op->in[0], m->token, 16);
 	vos_serve_resume(p, op, m->status);
@@ -169,8 +190,8 @@ static long op_export(struct vos_proxy *p, struct vos_op *op, const struct vos_r
 		return -EBADF;
 	if (!op->iov.iov_base)
 		return -EFAULT;
-	op->resume = broker_answered;
-	return ask_broker(p, op, VOS_MSG_EXPORT, NULL, (int32_t)req->arg[0]);
+	op->fd = (int32_t)req->arg[0];
+	return ask_broker(p, op);
 }
 
 static long op_import(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)
@@ -180,8 +201,7 @@ static long op_import(struct vos_proxy *p, struct vos_op *op, const struct vos_r
 	if (!at)
 		return -EFAULT;
 	memcpy(op->in[0], at, 16);
-	op->resume = broker_answered;
-	return ask_broker(p, op, VOS_MSG_IMPORT, op->in[0], -1);
+	return ask_broker(p, op);
 }
 
 long vos_exec_own(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)

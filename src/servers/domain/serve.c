@@ -230,5 +230,6 @@ void vos_serve_forget(struct vos_proxy *p)
 			op_free(p, op);
 		}
 	}
-	p->broker_ops = p->broker_last = NULL;
+	p->broker_ops = p->broker_last = p->broker_unasked = NULL;
+	p->broker_asked = 0;
 }

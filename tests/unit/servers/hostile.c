@@ -269,7 +269,7 @@ static unsigned rounds(void)
 
 	if (getenv("HOSTILE_SEED"))
 		seed = strtoull(getenv("HOSTILE_SEED"), NULL, 0);
-	return s ? (unsigned)atoi(s) : 40000;
+	return s ? (unsigned)atoi(s) : 15000;
 }
 
 Test(hostile, storage, .timeout = 250)

@@ -351,6 +351,31 @@ Test(life, files_handed_over)
 	cr_expect_eq(tc_stop(&d), 0);
 }
 
+Test(life, many_questions_at_once)
+{
+	struct vos_cqe cqe;
+	long fd = open_in(&c, "f", O_RDWR | O_CREAT);
+
+	for (int k = 0; k < 50; k++) {
+		/* More than its socket has room for answers, and a descriptor that is closed before its turn. */
+		for (uint32_t lane = 1; lane < 4; lane++)
+			for (int i = 0; i < 60; i++)
+				tc_submit(&c, lane, VOS_OP_IMPORT, 0, (uint64_t[6]){ 0 });
+		long f2 = open_in(&c, "f", O_RDWR);
+
+		tc_submit(&c, 1, VOS_OP_EXPORT, 0, (uint64_t[6]){ (uint64_t)f2, 64 });
+		tc_submit(&c, 1, __NR_close, 0, (uint64_t[6]){ (uint64_t)f2 });
+		for (uint32_t lane = 1; lane < 4; lane++)
+			for (int i = 0; i < (lane == 1 ? 62 : 60); i++) {
+				cr_assert(tc_reap(&c, lane, &cqe, 5000));
+				cr_assert(cqe.res == -ENOENT || cqe.res == 0 || cqe.res == -EBADF, "%ld", (long)cqe.res);
+			}
+		tc_reset(&c);
+	}
+	cr_expect_eq(tc(&c, __NR_close, (uint64_t)fd), 0);
+	cr_expect_eq(tc_stop(&d), 0);
+}
+
 static int recred(struct tc *x, uint32_t uid, uint32_t gid)
 {
 	static struct vos_msg m;
