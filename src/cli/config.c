@@ -106,7 +106,8 @@ static void section(struct reader *r)
 			fail(r, at, "a program is named by its last component or by an absolute path", NULL);
 			return;
 		}
-		r->applies = r->path && same_file(name, r->path);
+		/* As written, too: it may lie in a domain. */
+		r->applies = r->path && (strcmp(name, r->path) == 0 || same_file(name, r->path));
 		return;
 	}
 	last = r->program ? strrchr(r->program, '/') : NULL;

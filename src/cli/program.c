@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,62 +66,13 @@ static char *look_up(const char *name, int *ret_error)
 	return vos_cli_dup(name);
 }
 
-char *vos_cli_program_path(const char *name)
-{
-	int error;
-
-	return look_up(name, &error);
-}
-
-static bool below(const struct vos_policy *policy, const char *path)
-{
-	for (uint32_t i = 0; i < policy->nstores; i++) {
-		const char *prefix = policy->store[i].prefix;
-		size_t n = strcmp(prefix, "/") == 0 ? 0 : strlen(prefix);
-
-		if (strncmp(path, prefix, n) == 0 && (path[n] == '/' || !path[n]))
-			return true;
-	}
-	return false;
-}
-
-bool vos_cli_program_far(const struct vos_policy *policy, const char *name)
-{
-	const char *dirs = getenv("PATH"), *end;
-	char *cwd, *path;
-	bool far = false;
-
-	if (policy->nstores == 0)
-		return false;
-	if (name[0] == '/')
-		return below(policy, name);
-	cwd = getcwd(NULL, 0);
-	if (strchr(name, '/')) {
-		path = vos_cli_format("%s/%s", cwd ? cwd : "", name);
-		far = below(policy, path);
-		free(path);
-	} else if (dirs) {
-		for (;; dirs = end + 1) {
-			end = strchrnul(dirs, ':');
-			path = *dirs == '/' ? vos_cli_format("%.*s", (int)(end - dirs), dirs) :
-					      vos_cli_format("%s/%.*s", cwd ? cwd : "", (int)(end - dirs), dirs);
-			far |= below(policy, path);
-			free(path);
-			if (!*end)
-				break;
-		}
-	}
-	free(cwd);
-	return far;
-}
-
-static int cannot(const char *name, int error)
+static int cannot(struct vos_cli_program *p, const char *name, int error)
 {
 	if (error == ENOENT || error == ENOTDIR) {
-		vos_cli_say("%s: no such program%s", name, strchr(name, '/') ? "" : " in PATH");
+		p->why = vos_cli_format("%s: no such program%s", name, strchr(name, '/') ? "" : " in PATH");
 		return VOS_EXIT_NOT_FOUND;
 	}
-	vos_cli_say("%s: cannot be run: %s", name, error == EISDIR ? "it is a directory" : strerror(error));
+	p->why = vos_cli_format("%s: cannot be run: %s", name, error == EISDIR ? "it is a directory" : strerror(error));
 	return VOS_EXIT_CANNOT_RUN;
 }
 
@@ -224,7 +176,7 @@ int vos_cli_program_find(const char *name, struct vos_cli_program *ret)
 	p.path = look_up(name, &error);
 	p.elf = vos_cli_dup(p.path);
 	if (error) {
-		code = cannot(name, error);
+		code = cannot(&p, name, error);
 		goto out;
 	}
 	for (int depth = 0;; depth++) {
@@ -236,18 +188,18 @@ int vos_cli_program_find(const char *name, struct vos_cli_program *ret)
 		if (error == EACCES)
 			break; /* run but not read: it stays dynamic, the loader sees to it */
 		if (error) {
-			code = cannot(p.elf, error);
+			code = cannot(&p, p.elf, error);
 			break;
 		}
 		if (len >= 2 && head[0] == '#' && head[1] == '!') {
 			error = depth < INTERPRETERS_MAX ? script(head, &interp, &arg) : ELOOP;
 			if (error) {
-				code = cannot(name, error);
+				code = cannot(&p, name, error);
 				break;
 			}
 			error = executable(interp);
 			if (error) {
-				vos_cli_say("%s: cannot be run: its interpreter %s: %s", name, interp, strerror(error));
+				p.why = vos_cli_format("%s: cannot be run: its interpreter %s: %s", name, interp, strerror(error));
 				code = VOS_EXIT_CANNOT_RUN;
 				break;
 			}
@@ -261,7 +213,7 @@ int vos_cli_program_find(const char *name, struct vos_cli_program *ret)
 		}
 		if (len < sizeof(Elf64_Ehdr) || memcmp(head, ELFMAG, SELFMAG) != 0) {
 			if (depth > 0 || memchr(head, '\0', len)) {
-				code = cannot(name, ENOEXEC);
+				code = cannot(&p, name, ENOEXEC);
 				break;
 			}
 			/* No #! line: execvp hands it to the shell. */
@@ -272,7 +224,8 @@ int vos_cli_program_find(const char *name, struct vos_cli_program *ret)
 			continue;
 		}
 		if (head[EI_CLASS] != ELFCLASS64 || ((const Elf64_Ehdr *)(const void *)head)->e_machine != EM_X86_64) {
-			vos_cli_say("%s: cannot be run: %s is not a 64-bit x86 program, and VirtuOS serves no other", name, p.elf);
+			p.why = vos_cli_format("%s: cannot be run: %s is not a 64-bit x86 program, and VirtuOS serves no other", name,
+					       p.elf);
 			code = VOS_EXIT_CANNOT_RUN;
 			break;
 		}
@@ -281,11 +234,58 @@ int vos_cli_program_find(const char *name, struct vos_cli_program *ret)
 	}
 out:
 	free(head);
-	if (code)
-		vos_cli_program_finish(&p);
-	else
-		*ret = p;
+	*ret = p;
 	return code;
+}
+
+static bool below(const char *path, const struct vos_policy_store *s)
+{
+	return strncmp(path, s->prefix, s->prefix_len) == 0 && (path[s->prefix_len] == '/' || path[s->prefix_len] == '\0');
+}
+
+/* Whether a path, as written or where it leads, lies under a prefix. */
+static bool routed(const struct vos_policy *policy, const char *here, const char *path)
+{
+	char *whole = path[0] == '/' ? vos_cli_dup(path) : vos_cli_format("%s/%s", here, path), *real = realpath(path, NULL);
+	bool found = false;
+
+	for (uint32_t i = 0; i < policy->nstores && !found; i++)
+		found = below(whole, &policy->store[i]) || (real && below(real, &policy->store[i])) ||
+			/* "/srv//data", "/srv/../srv/data": not judged here. */
+			strstr(whole, "//") || strstr(whole, "/.");
+	free(whole);
+	free(real);
+	return found;
+}
+
+bool vos_cli_program_far(const struct vos_policy *policy, const char *name, int code, const struct vos_cli_program *p)
+{
+	const char *dirs = getenv("PATH"), *end;
+	char here[PATH_MAX];
+	bool found;
+
+	if (policy->nstores == 0 || p->kind == VOS_PROGRAM_PRIVILEGED)
+		return false;
+	if (code)
+		return true;
+	if (!getcwd(here, sizeof here))
+		return true;
+	found = routed(policy, here, p->path) || routed(policy, here, p->elf);
+	for (size_t i = 0; p->before && p->before[i] && !found; i++)
+		found = p->before[i][0] == '/' && routed(policy, here, p->before[i]);
+	/* A directory that is searched before the one where the host has it. */
+	for (; !strchr(name, '/') && dirs && !found; dirs = end + 1) {
+		char *dir;
+
+		end = strchrnul(dirs, ':');
+		dir = vos_cli_format("%.*s", (int)(end - dirs), dirs);
+		found = routed(policy, here, *dir ? dir : ".");
+		free(dir);
+		if (!*end || (strncmp(p->path, dirs, (size_t)(end - dirs)) == 0 && p->path[end - dirs] == '/' &&
+			      strcmp(p->path + (end - dirs) + 1, name) == 0))
+			break;
+	}
+	return found;
 }
 
 void vos_cli_program_finish(struct vos_cli_program *p)
@@ -295,4 +295,5 @@ void vos_cli_program_finish(struct vos_cli_program *p)
 	free(p->before);
 	free(p->path);
 	free(p->elf);
+	free(p->why);
 }

@@ -291,17 +291,6 @@ static int enter(const struct vos_cli_program *p, char **argv)
 	return VOS_EXIT_OURS;
 }
 
-int vos_cli_inside(char **argv)
-{
-	execvp(argv[0], argv);
-	if (errno == ENOENT || errno == ENOTDIR) {
-		vos_cli_say("%s: no such program%s", argv[0], strchr(argv[0], '/') ? "" : " in PATH");
-		return VOS_EXIT_NOT_FOUND;
-	}
-	vos_cli_say("%s: cannot be run: %m", argv[0]);
-	return VOS_EXIT_CANNOT_RUN;
-}
-
 /* This program again, with the runtime in it: it sees what the domains hold, and execs from there. */
 static int become_inside(char **argv)
 {
@@ -390,8 +379,7 @@ static int main_run(const struct vos_cli_command *self, int argc, char **argv)
 	struct vos_cli_settings s = { 0 };
 	struct vos_cli_program program;
 	struct options o = { 0 };
-	char *path;
-	int rest, code;
+	int rest, code, missing;
 
 	o.given = vos_cli_alloc((size_t)argc * sizeof *o.given);
 	code = vos_cli_options(self, argc, argv, take, &o, &rest);
@@ -401,19 +389,36 @@ static int main_run(const struct vos_cli_command *self, int argc, char **argv)
 		vos_cli_say("run: the program is missing: virtuos run [OPTION]... -- PROGRAM [ARGUMENT]...");
 		return VOS_EXIT_OURS;
 	}
-	path = vos_cli_program_path(argv[rest]);
-	code = settle(&s, &o, argv[rest], path);
-	if (code == 0 && vos_cli_program_far(&s.policy, argv[rest]))
-		program = (struct vos_cli_program){ .kind = VOS_PROGRAM_FAR, .path = vos_cli_dup(path), .elf = vos_cli_dup(path) };
-	else if (code == 0)
-		code = vos_cli_program_find(argv[rest], &program);
-	if (code == 0) {
-		code = run(&s, &program, argv + rest);
-		vos_cli_program_finish(&program);
+	missing = vos_cli_program_find(argv[rest], &program);
+	code = settle(&s, &o, argv[rest], program.path);
+	if (code == 0 && vos_cli_program_far(&s.policy, argv[rest], missing, &program)) {
+		program.kind = VOS_PROGRAM_FAR;
+		missing = 0;
 	}
-	free(path);
+	if (code == 0 && missing) {
+		vos_cli_say("%s", program.why);
+		code = missing;
+	}
+	if (code == 0)
+		code = run(&s, &program, argv + rest);
+	vos_cli_program_finish(&program);
 	vos_cli_settings_finish(&s);
 	free(o.given);
+	return code;
+}
+
+int vos_cli_inside(char **argv)
+{
+	struct vos_cli_program program;
+	int code = vos_cli_program_find(argv[0], &program);
+
+	/* exec of the runtime that serves this image sees to statically linked programs. */
+	program.kind = VOS_PROGRAM_DYNAMIC;
+	if (code)
+		vos_cli_say("%s", program.why);
+	else
+		code = become(&program, argv);
+	vos_cli_program_finish(&program);
 	return code;
 }
 

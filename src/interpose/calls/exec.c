@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <sys/stat.h>
 #include <virtuos/env.h>
+#include <virtuos/policy.h>
 #include "../dispatch/mapping.h"
 #include "../dispatch/path.h"
 #include "../dispatch/table.h"
@@ -43,6 +44,9 @@ struct exec {
 	char loader[256];
 	const char *why_alone;
 };
+
+/* exec_target(): it is for exec_remote_script(); no negative errno. */
+#define VOS_EXEC_ELSEWHERE 0x20000
 
 static const char *base_name(const char *path)
 {
@@ -286,6 +290,16 @@ static long call_kernel(const struct exec *x, char **envp)
 	return vos_window6(SYS_execveat, (uint64_t)x->dirfd, (uint64_t)(uintptr_t)x->path, x->argv, (uint64_t)(uintptr_t)envp, x->flags, 0);
 }
 
+/* The kernel would look for the interpreter of a script on this host. */
+static bool interpreter_is_remote(const struct exec *x)
+{
+	const struct vos_policy *policy = vos_self()->proc->policy;
+
+	return x->script && policy && vos_policy_match(policy, x->interp, strlen(x->interp)) &&
+	       vos_raw4(SYS_faccessat2, x->dirfd, VOS_PTR(x->path), 1 /* X_OK */,
+			0x200 /* AT_EACCESS */ | (x->flags & AT_EMPTY_PATH)) == 0;
+}
+
 static long exec_target(struct exec *x, uint64_t user_envp)
 {
 	struct vos_proc *p = vos_self()->proc;
@@ -297,6 +311,8 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	long r;
 
 	t = x->fd >= 0 ? look(x, x->fd, "", AT_EMPTY_PATH, 0) : look(x, x->dirfd, x->path, x->flags, 0);
+	if (x->fd < 0 && interpreter_is_remote(x))
+		return VOS_EXEC_ELSEWHERE;
 	if (t == ENTER && !find_enter(helper, sizeof helper)) {
 		x->why_alone = "it is statically linked, and virtuos-enter is not there";
 		t = x->loader[0] ? DYNAMIC : ALONE;
@@ -344,8 +360,8 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, unsigned depth);
 
 /*
- * A script on a domain.  What the kernel would hand its interpreter is a name of our copy; the program's own name for it leads
- * the interpreter to the domain by itself.
+ * A script on a domain, or one whose interpreter is there.  What the kernel would hand its interpreter is a name of our copy;
+ * the program's own name for it leads the interpreter to the domain by itself.
  */
 static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp, unsigned depth)
 {
@@ -355,8 +371,12 @@ static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp
 	if (!name)
 		return -ENOMEM;
 	r = vos_strncpy_from_user(name, (const char *)(uintptr_t)user_path, VOS_PATH_BUF);
-	if (r >= 0 && (r == 0 || (name[0] != '/' && x->dirfd != AT_FDCWD)))
-		vos_fmt(name, VOS_PATH_BUF, "%s", x->text);
+	if (r >= 0 && (r == 0 || (name[0] != '/' && x->dirfd != AT_FDCWD))) {
+		if (x->fd >= 0 || x->text[0] == '/')
+			vos_fmt(name, VOS_PATH_BUF, "%s", x->text);
+		else
+			vos_fmt(name, VOS_PATH_BUF, x->text[0] ? "/dev/fd/%d/%s" : "/dev/fd/%d", (int)x->dirfd, x->text);
+	}
 	if (r >= 0)
 		r = script_argv(x, name, &argv);
 	if (r >= 0) {
@@ -423,6 +443,8 @@ static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, 
 		r = x->script ? exec_remote_script(x, path, envp, depth) : exec_remote(x, path, envp);
 	} else if (r == VOS_EXEC_NATIVE) {
 		r = exec_target(x, envp);
+		if (r == VOS_EXEC_ELSEWHERE)
+			r = exec_remote_script(x, path, envp, depth);
 	}
 	if (x->fd >= 0)
 		vos_raw1(SYS_close, x->fd);
