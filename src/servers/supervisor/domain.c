@@ -5,23 +5,19 @@
  *	DOWN --start--> STARTING --STATUS 0--> UP
  *	 ^                  |                   |
  *	 |            STATUS < 0, late      exit, hung, protocol broken
- *	 +--- group empty --+------ kill ------+
+ *	 +--- nothing left -+------ kill ------+
  *
- * A domain is started again only when its whole process group is gone: a proxy that still holds a listening port would
+ * A domain is started again only when nothing of it is left: a proxy that still holds a listening port would
  * make the next one's bind fail.
  */
-#include "supervisor.h"
+#include "backend.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define START_MS      10000
 #define REAP_LOOK_MS  2
@@ -34,6 +30,7 @@
 #define GOOD_MS       10000  /* a domain that lived so long starts with a clean slate */
 #define SERVED_MS     50     /* it came up and did some work */
 #define GIVEN_UP_MS   30000
+#define NO_SUCH       "no such domain; this machine has: local, and for net local:NETNS"
 
 struct vos_dom *vos_doms;
 
@@ -49,27 +46,24 @@ const char *vos_dom_state_name(const struct vos_dom *d)
 	return names[d->state];
 }
 
-static bool name_is_sound(const char *name)
-{
-	const char *ns;
+static const struct vos_backend *const backends[] = {
+	&vos_backend_local,
+};
 
-	if (strncmp(name, "local", 5) != 0 || (name[5] && name[5] != ':'))
-		return false;
-	if (name[5] == 0)
-		return true;
-	ns = name + 6;
-	/* It becomes part of a path below /run/netns. */
-	if (*ns == 0 || *ns == '.' || *ns == '-')
-		return false;
-	for (; *ns; ns++)
-		if (!(*ns >= 'a' && *ns <= 'z') && !(*ns >= 'A' && *ns <= 'Z') && !(*ns >= '0' && *ns <= '9') &&
-		    !strchr("_.-", *ns))
-			return false;
-	return true;
+/* The one whose name stands before the ':'. */
+static const struct vos_backend *backend_of(const char *name)
+{
+	size_t n = strcspn(name, ":");
+
+	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++)
+		if (strlen(backends[i]->name) == n && strncmp(backends[i]->name, name, n) == 0)
+			return backends[i];
+	return NULL;
 }
 
 struct vos_dom *vos_dom_get(uint32_t kind, const char *name, const char *root, int *ret_status, const char **ret_why)
 {
+	const struct vos_backend *backend;
 	struct vos_dom *d;
 
 	if (kind != VOS_KIND_NET && kind != VOS_KIND_STORE) {
@@ -77,10 +71,11 @@ struct vos_dom *vos_dom_get(uint32_t kind, const char *name, const char *root, i
 		*ret_why = "a domain is of kind net or store";
 		return NULL;
 	}
-	if (!name_is_sound(name)) {
+	backend = backend_of(name);
+	if (!backend || !backend->has(kind, name, ret_why)) {
 		*ret_status = -ENOENT;
-		*ret_why = strncmp(name, "xen:", 4) == 0 ? "this virtuosd was built without Xen"
-							 : "no such domain; this machine has: local, and for net local:NETNS";
+		if (!backend)
+			*ret_why = strncmp(name, "xen:", 4) == 0 ? "this virtuosd was built without Xen" : NO_SUCH;
 		return NULL;
 	}
 	if (kind == VOS_KIND_NET)
@@ -109,6 +104,7 @@ struct vos_dom *vos_dom_get(uint32_t kind, const char *name, const char *root, i
 		*ret_why = "the supervisor is out of memory";
 		return NULL;
 	}
+	d->backend = backend;
 	d->kind = kind;
 	strcpy(d->name, name);
 	d->state = VOS_DOM_DOWN;
@@ -116,48 +112,6 @@ struct vos_dom *vos_dom_get(uint32_t kind, const char *name, const char *root, i
 	d->next = vos_doms;
 	vos_doms = d;
 	return d;
-}
-
-/* In the child: becomes the broker. */
-static void become_broker(const struct vos_dom *d, int sock, pid_t parent)
-{
-	char kind[16], name[VOS_DOMAIN_NAME_MAX + 8], epoch[32], *root; /* or namespace */
-	char *argv[8] = { "virtuos-domain", kind, name, "--broker-fd=3", epoch };
-	int n = 5, null;
-	sigset_t none;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(0);
-	setpgid(0, 0);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	null = open("/dev/null", O_RDWR);
-	if (null >= 0) {
-		dup2(null, 0);
-		dup2(null, 1);
-	}
-	sock = fcntl(sock, F_DUPFD, 8);
-	if (sock < 0 || dup2(sock, 3) < 0 || close_range(4, ~0u, 0))
-		_exit(126);
-	snprintf(kind, sizeof kind, "--kind=%s", vos_kind_name(d->kind));
-	snprintf(name, sizeof name, "--name=%s", d->name);
-	snprintf(epoch, sizeof epoch, "--epoch=%llu", (unsigned long long)d->epoch);
-	if (d->kind == VOS_KIND_STORE) {
-		if (asprintf(&root, "--root=%s", d->root) < 0)
-			_exit(126);
-		argv[n++] = root;
-	}
-	if (d->kind == VOS_KIND_NET && d->name[5] == ':') {
-		if (asprintf(&root, "--netns=%s", d->name + 6) < 0)
-			_exit(126);
-		argv[n++] = root;
-	}
-	if (vos_sup.verbose)
-		argv[n++] = "--verbose";
-	execv(vos_sup.program, argv);
-	_exit(127);
 }
 
 static void fail(struct vos_dom *d, int status, const char *why)
@@ -180,29 +134,17 @@ static void hung_up(struct vos_timer *timer)
 
 static void start(struct vos_dom *d)
 {
-	int pair[2], r;
-	pid_t me = getpid();
+	int sock, r;
 
-	r = vos_channel_pair(pair);
-	if (r) {
-		fail(d, r, "cannot make a socket pair");
-		return;
-	}
 	d->epoch++;
 	d->starts[d->nstarts++ % 5] = vos_now();
-	d->pid = fork();
-	if (d->pid == 0)
-		become_broker(d, pair[1], me);
-	close(pair[1]);
-	if (d->pid < 0) {
+	r = d->backend->start(d, &sock);
+	if (r) {
 		d->pid = 0;
-		close(pair[0]);
-		fail(d, -EAGAIN, "cannot fork");
+		fail(d, r, r == -EAGAIN ? "cannot fork" : strerror(-r));
 		return;
 	}
-	/* Also here: whichever of the two comes first, a kill of the group finds it. */
-	setpgid(d->pid, d->pid);
-	d->broker = (struct vos_source){ pair[0], vos_dom_broker_ready };
+	d->broker = (struct vos_source){ sock, vos_dom_broker_ready };
 	d->state = VOS_DOM_STARTING;
 	d->beat = d->beat_answered = 0;
 	vos_timer_set(&d->timer, START_MS, late_start);
@@ -270,7 +212,7 @@ void vos_dom_want(struct vos_dom *d, bool by_hand)
 		      start_due);
 }
 
-/* Its process group is empty: next life. */
+/* Nothing of it is left: next life. */
 static void gone(struct vos_dom *d)
 {
 	d->reaping = false;
@@ -296,12 +238,12 @@ static void step_down(struct vos_timer *timer)
 {
 	struct vos_dom *d = container_of(timer, struct vos_dom, timer);
 
-	if (kill(-d->pid, 0) == 0 || errno != ESRCH) {
+	if (d->backend->left(d)) {
 		uint64_t since = vos_now() - d->down_since;
 
 		if (d->graceful && since > GRACE_MS * 1000000ull) {
 			d->graceful = false;
-			kill(-d->pid, SIGKILL);
+			d->backend->kill(d);
 		}
 		if (since < REAP_MAX_MS * 1000000ull) {
 			vos_timer_set(&d->timer, REAP_LOOK_MS, step_down);
@@ -330,7 +272,7 @@ void vos_dom_kill(struct vos_dom *d, const char *why)
 
 	if (d->pid == 0 || d->reaping)
 		return;
-	kill(-d->pid, SIGKILL);
+	d->backend->kill(d);
 	/* A start that failed has said why. */
 	if (!vos_sup.ending && !d->error)
 		vos_say("%s domain %s, epoch %llu: %s", vos_kind_name(d->kind), d->label, (unsigned long long)d->epoch, why);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Introductions: regions, proxies, and what one user may have of them. */
-#include "supervisor.h"
+#include "backend.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <virtuos/transport.h>
 
 #define SPAWN_MS   5000
 #define LANES_MAX  64u
@@ -109,7 +108,7 @@ static int layout(const struct vos_region_geo *wish, struct vos_region_geo *ret)
 static int make(struct vos_talk *t, struct vos_prx *p)
 {
 	struct stat st;
-	int r = vos_local_make(&p->geo, &p->conn);
+	int r = p->dom->backend->connect(p->dom, &p->geo, &p->conn);
 
 	if (r)
 		return r;
@@ -149,6 +148,7 @@ void vos_introduce(struct vos_talk *t)
 		return;
 	}
 	p->conn = (struct vos_local_conn){ -1, -1, -1, -1, -1 };
+	p->dom = d;
 	r = layout(&t->msg.geo, &p->geo);
 	if (r || q->regions >= vos_sup.max_regions || p->geo.size > vos_sup.max_bytes - q->bytes) {
 		free(p);
@@ -167,7 +167,6 @@ void vos_introduce(struct vos_talk *t)
 	if (last_id == 0)
 		last_id = (uint64_t)time(NULL) << 24;
 	p->id = ++last_id;
-	p->dom = d;
 	p->quota = q;
 	p->talk = t;
 	t->prx = p;
@@ -241,7 +240,7 @@ static void spawned(struct vos_dom *d, struct vos_prx *p, const struct vos_msg *
 	if (t) {
 		vos_msg_init(&answer, VOS_MSG_JOINED);
 		answer.kind = d->kind;
-		vos_msg_text(answer.domain, sizeof answer.domain, vos_transport_local.name);
+		vos_msg_text(answer.domain, sizeof answer.domain, d->backend->name);
 		answer.epoch = d->epoch;
 		answer.proxy = p->id;
 		answer.geo = p->geo;

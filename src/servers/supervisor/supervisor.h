@@ -74,12 +74,14 @@ void vos_supervisor_end(const char *why);
 /* ---- domain.c: the life of a domain ---------------------------------------------------------------------------------- */
 
 struct vos_talk;
+struct vos_backend;
 
 enum vos_dom_state { VOS_DOM_STARTING, VOS_DOM_UP, VOS_DOM_DOWN, VOS_DOM_STOPPED };
 
 /* One instance: in local mode what is named by kind, name and root. */
 struct vos_dom {
 	struct vos_dom *next;
+	const struct vos_backend *backend;
 	uint32_t kind;
 	char     name[VOS_DOMAIN_NAME_MAX];
 	char    *root;                           /* storage; "" for a network domain */
