@@ -307,6 +307,12 @@ void vos_remote_exec_undo(struct vos_proc *p, struct vos_exec_conns *x);
 /* In the new image, after vos_remote_start(): takes the connections over.  0; -EPROTO: the domains it spoke of are as if dead. */
 int vos_remote_exec_adopt(struct vos_proc *p, const struct vos_conn_saved *saved, uint32_t n);
 
+/*
+ * The process exits: its descriptors in the domains are closed and its locks gone when this returns, so who waited for it may
+ * lock or bind the same at once, as on one kernel.  Bounded; a death by signal is noticed by the proxies a moment later.
+ */
+void vos_remote_leave(struct vos_proc *p);
+
 /* The process changed its credentials: its proxies take them.  0 or the first error. */
 int vos_remote_recred(struct vos_proc *p);
 

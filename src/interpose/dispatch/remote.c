@@ -536,3 +536,28 @@ long vos_remote_call(struct vos_lane_client *l, struct vos_req *req, struct vos_
 		*ret_cqe = cqe;
 	return (long)cqe.res;
 }
+
+/* The exit of a domain's client is waited for so long; a domain that hangs does not hang the exit. */
+#define LEAVE_NS 1000000000u
+
+void vos_remote_leave(struct vos_proc *proc)
+{
+	for (uint32_t i = 0; i < proc->ndomains; i++) {
+		struct vos_domain *d = proc->domain[i];
+		struct vos_conn *c = vos_conn_of(proc, d);
+		struct vos_req req = { .op = VOS_OP_LEAVE };
+		struct vos_pending p, *one = &p;
+		struct vos_wait w = { .interruptible = false };
+		struct vos_lane_client *l;
+		int err;
+
+		if (!c || vos_conn_dead(c))
+			continue;
+		l = vos_remote_lane(d, &err);
+		if (!l || vos_remote_begin(l, &req, &p))
+			continue;
+		w.deadline_ns = vos_remote_now() + LEAVE_NS;
+		/* p lies on a stack that stays until the process is gone. */
+		vos_remote_wait(&one, 1, &w);
+	}
+}

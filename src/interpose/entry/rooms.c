@@ -77,6 +77,12 @@ static void remote_thread_exit(struct vos_carrier *c)
 		vos_remote_carrier_gone(c);
 }
 
+static void remote_process_exit(struct vos_proc *p)
+{
+	if (p->ndomains)
+		vos_remote_leave(p);
+}
+
 static void remote_cred_changed(struct vos_proc *p)
 {
 	if (p->ndomains)
@@ -91,6 +97,7 @@ static const struct vos_room remote = {
 	.vfork = remote_vfork,
 	.drop = remote_drop,
 	.thread_exit = remote_thread_exit,
+	.process_exit = remote_process_exit,
 	.cred_changed = remote_cred_changed,
 };
 

@@ -219,6 +219,8 @@ static inline struct vos_rfd *vos_rfd(struct vos_proxy *p, int64_t fd)
  */
 long vos_rfd_add(struct vos_proxy *p, int fd, int flags, uint32_t *ret_mode);
 long vos_rfd_close(struct vos_proxy *p, struct vos_op *op, int fd);
+/* As the exit of a process closes it: at once, whatever waits on it. */
+void vos_rfd_drop(struct vos_proxy *p, int fd);
 /* op will use its fd again when it is resumed: keeps the open file even if the client closes the number. */
 void vos_rfd_hold(struct vos_proxy *p, struct vos_op *op);
 void vos_rfd_release(struct vos_proxy *p, struct vos_op *op);

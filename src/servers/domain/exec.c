@@ -228,6 +228,15 @@ long vos_exec_own(struct vos_proxy *p, struct vos_op *op, const struct vos_req *
 	case VOS_OP_RECRED:
 		/* Requests of one lane run in their order, and the change came over the channel before this: see RECRED. */
 		return 0;
+	case VOS_OP_LEAVE:
+		/* What holds open files in the ring goes first; whoever hears of the exit may bind or lock the same at once. */
+		for (uint32_t i = 0; i < p->lanes; i++)
+			vos_serve_cancel(p, i, VOS_NULL);
+		p->engine->flush(p);
+		for (uint32_t n = 0; n < p->rfd_size; n++)
+			if (p->rfd[n].kind != VOS_RFD_FREE)
+				vos_rfd_drop(p, (int)n);
+		return 0;
 	case VOS_OP_DUP: {
 		struct vos_rfd *r = vos_rfd(p, fd);
 		uint8_t kind, flags;

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "servers/domain/domain.h"
@@ -121,6 +122,20 @@ long vos_rfd_close(struct vos_proxy *p, struct vos_op *op, int fd)
 	if (r->flags & VOS_RFD_LINGER)
 		return vos_wait_worker(p, op, __NR_close, a);
 	return vos_raw1(__NR_close, fd);
+}
+
+void vos_rfd_drop(struct vos_proxy *p, int fd)
+{
+	struct linger l;
+	socklen_t len = sizeof l;
+
+	/* A process that exits does not wait for what lingers; a time of 0 still resets. */
+	if ((p->rfd[fd].flags & VOS_RFD_LINGER) && !getsockopt(fd, SOL_SOCKET, SO_LINGER, &l, &len) && l.l_linger) {
+		l.l_onoff = 0;
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+	}
+	p->rfd[fd].kind = VOS_RFD_FREE;
+	vos_raw1(__NR_close, fd);
 }
 
 static void close_gap(unsigned from, unsigned to)
