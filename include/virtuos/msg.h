@@ -35,6 +35,8 @@ enum vos_msg_type {
 	VOS_MSG_STATUS  = 13, /* a plain answer: status, text */
 	VOS_MSG_SHMAP   = 14, /* client → supervisor: the shared segment of file (domain, dev, ino, size): answer status,
 	                       * aux 1 = made just now and to be filled, fd {memfd} */
+	VOS_MSG_HOLD    = 15, /* client → supervisor: an exported file (kind, domain, token) is to be kept while this
+	                       * conversation is open; answered by the same, whole.  Supervisor → broker: status 1 keep, 0 drop */
 	VOS_MSG_END
 };
 

@@ -309,12 +309,12 @@ static long send_native(struct vos_frame *f, uint64_t user, uint64_t flags)
 }
 
 /* After a native recvmsg. */
-static void look_in(uint64_t user, uint64_t flags)
+static void look_in(uint64_t user)
 {
 	struct msghdr h;
 
 	if (vos_copy_from_user(&h, vos_uptr(user), sizeof h) == 0 && h.msg_control && h.msg_controllen >= sizeof(struct cmsghdr))
-		vos_scm_in((uint64_t)(uintptr_t)h.msg_control, h.msg_controllen, (flags & MSG_PEEK) != 0);
+		vos_scm_in((uint64_t)(uintptr_t)h.msg_control, h.msg_controllen);
 }
 
 /* ---- the calls -------------------------------------------------------------------------------------------------------------- */
@@ -340,7 +340,7 @@ long vos_call_recvmsg(struct vos_frame *f)
 	if (!o) {
 		r = vos_native(f);
 		if (r >= 0 && anything_remote())
-			look_in(f->rsi, f->rdx);
+			look_in(f->rsi);
 		return r;
 	}
 	r = o->net ? recv_remote(o, f->rsi, (unsigned)f->rdx, &out) : -ENOTSOCK;
@@ -400,7 +400,7 @@ long vos_call_recvmmsg(struct vos_frame *f)
 	if (!o) {
 		r = vos_native(f);
 		for (long i = 0; i < r && anything_remote(); i++)
-			look_in(f->rsi + (uint64_t)i * MMSG_SIZE, flags);
+			look_in(f->rsi + (uint64_t)i * MMSG_SIZE);
 		return r;
 	}
 	if (!o->net) {

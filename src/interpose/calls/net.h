@@ -142,12 +142,12 @@ void vos_epoll_fork_child(struct vos_proc *p);
 
 /*
  * sendmsg on a native socket whose control data (runtime memory, in place) may name remote descriptors: each is replaced by a
- * memfd that tells the receiving runtime.  The memfds made are in ret_fds (at most 253): close them after the send.  Their
+ * socket that tells the receiving runtime.  The sockets made are in ret_fds (at most 253): close them after the send.  Their
  * number, or negative errno.
  */
 #define VOS_SCM_MAX 253
 long vos_scm_out(unsigned char *control, size_t len, int ret_fds[VOS_SCM_MAX]);
 /* The descriptors in control data just received natively, at `control` in the program: those that stand for remote ones become so. */
-void vos_scm_in(uint64_t control, uint64_t len, bool peeked);
+void vos_scm_in(uint64_t control, uint64_t len);
 
 #endif

@@ -1,70 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Remote descriptors over UNIX sockets.  The kernel cannot carry them, so a memfd goes in their place: it holds a token
- * under which the domain keeps the open file, and what the receiving runtime needs to know.  That one puts the remote
- * descriptor in the memfd's number.  A receiver that is not under VirtuOS is left with the memfd, of which it can make nothing.
+ * Remote descriptors over UNIX sockets.  The kernel cannot carry them, so a socket goes in their place: a conversation with the
+ * supervisor (HOLD, PROTOCOL.md) in which the answer lies unread.  It tells the receiving runtime under which token the
+ * domain keeps the open file, and that one puts the remote descriptor in its number.  When the last copy of it is closed,
+ * the domain lets go of the file: a message that nobody reads holds nothing open.  A receiver that is not under VirtuOS
+ * is left with the socket, of which it can make nothing.
  */
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <virtuos/msg.h>
+#include "../dispatch/remote_impl.h"
 #include "net.h"
 
-/* These seals, this size and the magic make a memfd a token; anybody can make one, but not guess a token that is valid. */
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
-static const char magic[16] = "virtuos token 1";
-
-struct token {
-	char     magic[16];
-	uint8_t  token[16];          /* the domain's name for the open file; good for one import */
-	uint32_t kind;
-	uint32_t mode, flags;        /* vos_ofd's */
-	uint32_t family, saved_len;  /* VOS_FAMILY_NET or 0; what its save() wrote */
-	char     domain[64];
-	char     root[256];
-	unsigned char saved[VOS_FD_SAVE_MAX];
-};
+#define ANSWER_MS 5000
 
 /* ---- sending -------------------------------------------------------------------------------------------------------------- */
 
-static long export(struct vos_ofd *o, uint8_t token[16])
+/* The answer in a conversation, left where it is.  0 or negative errno. */
+static long peek_answer(int sock, struct vos_msg *m, int ms)
 {
-	uint64_t arg[6] = { 0 };
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+	long r;
 
-	return vos_ofd_call_buf(o, VOS_OP_EXPORT, arg, 1, token, 0, 16, NULL);
+	if (ms && vos_raw6(__NR_ppoll, VOS_PTR(&p), 1, VOS_PTR(&ts), 0, 0, 0) == 0)
+		return -ETIMEDOUT;
+	r = vos_raw6(__NR_recvfrom, sock, VOS_PTR(m), sizeof *m, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC, 0, 0);
+	if (r < 0)
+		return r;
+	if (r != sizeof *m || m->magic != VOS_MSG_MAGIC || m->version != VOS_MSG_VERSION || m->type != VOS_MSG_HOLD || m->status)
+		return -EPROTO;
+	return 0;
 }
 
-/* A memfd that stands for o, or negative errno. */
+/* A socket that stands for o, or negative errno. */
 static long make_token(struct vos_ofd *o)
 {
-	struct token *t = vos_alloc(sizeof *t);
-	long fd = -1, r;
+	struct vos_proc *p = vos_self()->proc;
+	const struct vos_domain *d = o->domain;
+	uint64_t arg[6] = { 0 };
+	struct vos_msg *m = vos_alloc(sizeof *m);
+	long r, sock = -1;
 
-	if (!t)
+	if (!m)
 		return -ENOMEM;
-	memcpy(t->magic, magic, sizeof magic);
-	t->kind = o->domain->kind;
-	t->mode = o->mode;
-	t->flags = o->flags;
-	memcpy(t->domain, o->domain->name, sizeof t->domain);
-	memcpy(t->root, o->domain->root, sizeof t->root);
-	if (o->family && o->family->id == VOS_FAMILY_NET) {
-		r = o->family->save(o, t->saved, sizeof t->saved);
-		if (r > 0) {
-			t->family = VOS_FAMILY_NET;
-			t->saved_len = (uint32_t)r;
-		}
+	vos_msg_init(m, VOS_MSG_HOLD);
+	m->kind = d->kind;
+	memcpy(m->domain, d->name, sizeof m->domain);
+	m->aux[0] = o->mode;
+	m->aux[1] = o->flags;
+	if (d->kind == VOS_KIND_STORE) {
+		memcpy(m->text, d->root, sizeof d->root);
+	} else if (o->family && o->family->id == VOS_FAMILY_NET) {
+		r = o->family->save(o, m->text, sizeof m->text);
+		m->aux[2] = r > 0 ? (uint64_t)r : 0;
 	}
-	r = export(o, t->token);
+	r = vos_ofd_call_buf(o, VOS_OP_EXPORT, arg, 1, m->token, 0, sizeof m->token, NULL);
 	if (r == 0)
-		r = fd = vos_raw2(__NR_memfd_create, VOS_PTR("virtuos-descriptor"), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r >= 0) {
-		if (vos_raw4(__NR_pwrite64, fd, VOS_PTR(t), sizeof *t, 0) != sizeof *t ||
-		    vos_raw3(__NR_fcntl, fd, F_ADD_SEALS, SEALS) < 0) {
-			vos_raw1(__NR_close, fd);
-			r = -ENOMEM;
-		}
-	}
-	vos_free(t);
-	return r;
+		r = sock = vos_session_begin(p, m, NULL, 0);
+	if (r >= 0)
+		r = peek_answer((int)sock, m, ANSWER_MS);
+	if (r < 0 && sock >= 0)
+		vos_raw1(__NR_close, sock);
+	vos_free(m);
+	return r < 0 ? r : sock;
 }
 
 /* Walks the control data as the kernel does: the next header at or after *at, whole within len; NULL at the end. */
@@ -123,33 +121,32 @@ long vos_scm_out(unsigned char *control, size_t len, int ret_fds[VOS_SCM_MAX])
 
 /* ---- receiving ------------------------------------------------------------------------------------------------------------ */
 
-static struct vos_domain *find_domain(const struct vos_proc *p, const struct token *t)
+static struct vos_domain *find_domain(const struct vos_proc *p, const struct vos_msg *m)
 {
 	for (uint32_t i = 0; i < p->ndomains; i++) {
 		struct vos_domain *d = p->domain[i];
 
-		if (d && d->kind == t->kind && memcmp(d->name, t->domain, sizeof d->name) == 0 &&
-		    (t->kind == VOS_KIND_NET || memcmp(d->root, t->root, sizeof d->root) == 0))
+		if (d && d->kind == m->kind && strcmp(d->name, m->domain) == 0 &&
+		    (m->kind == VOS_KIND_NET || strcmp(d->root, m->text) == 0))
 			return d;
 	}
 	return NULL;
 }
 
-/* The token's domain; one that this process did not know until now is added.  NULL when it cannot be reached. */
-static struct vos_domain *domain_of(const struct token *t)
+/* The file's domain; one that this process did not know until now is added.  NULL when there is no room for it. */
+static struct vos_domain *domain_of(const struct vos_msg *m)
 {
 	struct vos_proc *p = vos_self()->proc;
 	struct vos_domain *d;
 
-	if (p->session_fd < 0)
-		return NULL;
 	vos_lock(&p->lock);
-	d = find_domain(p, t);
+	d = find_domain(p, m);
 	if (!d && p->ndomains < VOS_DOMAINS_MAX && (d = vos_alloc(sizeof *d))) {
 		d->index = p->ndomains;
-		d->kind = t->kind;
-		memcpy(d->name, t->domain, sizeof d->name);
-		memcpy(d->root, t->root, sizeof d->root);
+		d->kind = m->kind;
+		memcpy(d->name, m->domain, sizeof d->name);
+		if (m->kind == VOS_KIND_STORE)
+			memcpy(d->root, m->text, sizeof d->root - 1);
 		p->domain[d->index] = d;
 		/* Release: whoever sees the number sees the domain. */
 		__atomic_store_n(&p->ndomains, d->index + 1, __ATOMIC_RELEASE);
@@ -158,10 +155,10 @@ static struct vos_domain *domain_of(const struct token *t)
 	return d;
 }
 
-/* Puts the remote descriptor in the place of the memfd `fd`.  A peeked message still holds the token: it gets a new one. */
-static void import(int fd, struct token *t, bool peeked)
+/* Puts the remote descriptor in the place of the socket `fd`. */
+static void import(int fd, struct vos_msg *m)
 {
-	struct vos_domain *d = domain_of(t);
+	struct vos_domain *d = domain_of(m);
 	uint64_t arg[6] = { 0 };
 	struct vos_lane_client *lane;
 	struct vos_cqe cqe;
@@ -172,18 +169,16 @@ static void import(int fd, struct token *t, bool peeked)
 	lane = d ? vos_remote_lane(d, &err) : NULL;
 	if (!lane)
 		return;
-	rfd = vos_net_call(lane, VOS_OP_IMPORT, arg, 0, t->token, sizeof t->token, 0, &cqe);
+	rfd = vos_net_call(lane, VOS_OP_IMPORT, arg, 0, m->token, sizeof m->token, 0, &cqe);
 	if (rfd < 0)
 		return;
-	o = vos_ofd_new(d, (int32_t)rfd, cqe.aux, t->flags);
+	o = vos_ofd_new(d, (int32_t)rfd, cqe.aux, (uint32_t)m->aux[1]);
 	if (!o) {
 		vos_net_close(lane, (int32_t)rfd);
 		return;
 	}
-	if (t->family == VOS_FAMILY_NET && t->saved_len <= sizeof t->saved)
-		vos_sock_adopt(o, t->saved, t->saved_len);
-	if (peeked && export(o, t->token) == 0)
-		vos_raw4(__NR_pwrite64, fd, VOS_PTR(t->token), sizeof t->token, offsetof(struct token, token));
+	if (m->kind == VOS_KIND_NET && m->aux[2] <= sizeof m->text)
+		vos_sock_adopt(o, m->text, m->aux[2]);
 	flags = vos_raw3(__NR_fcntl, fd, F_GETFD, 0);
 	number = vos_fd_install(o, O_CLOEXEC);
 	if (number < 0)
@@ -192,24 +187,26 @@ static void import(int fd, struct token *t, bool peeked)
 	vos_fd_close((int)number);
 }
 
-static void look_at(int fd, bool peeked)
+static void look_at(int fd)
 {
-	struct token *t;
+	int type = 0;
+	uint32_t len = sizeof type;
+	struct vos_msg *m;
 
-	/* One cheap question for each descriptor received; only ours go on. */
-	if (vos_raw3(__NR_fcntl, fd, F_GET_SEALS, 0) != SEALS)
+	/* One cheap question for each descriptor received; few go on. */
+	if (vos_self()->proc->session_fd < 0 ||
+	    vos_raw6(__NR_getsockopt, fd, SOL_SOCKET, SO_TYPE, VOS_PTR(&type), VOS_PTR(&len), 0) < 0 || type != SOCK_SEQPACKET)
 		return;
-	t = vos_alloc(sizeof *t);
-	if (!t)
+	m = vos_alloc(sizeof *m);
+	if (!m)
 		return;
-	if (vos_raw4(__NR_pread64, fd, VOS_PTR(t), sizeof *t, 0) == sizeof *t && memcmp(t->magic, magic, sizeof magic) == 0 &&
-	    (t->kind == VOS_KIND_NET || t->kind == VOS_KIND_STORE) && t->domain[sizeof t->domain - 1] == 0 &&
-	    t->root[sizeof t->root - 1] == 0)
-		import(fd, t, peeked);
-	vos_free(t);
+	if (peek_answer(fd, m, 0) == 0 && (m->kind == VOS_KIND_NET || m->kind == VOS_KIND_STORE) &&
+	    m->domain[sizeof m->domain - 1] == 0 && (m->kind == VOS_KIND_NET || m->text[sizeof m->text - 1] == 0))
+		import(fd, m);
+	vos_free(m);
 }
 
-void vos_scm_in(uint64_t user, uint64_t len, bool peeked)
+void vos_scm_in(uint64_t user, uint64_t len)
 {
 	unsigned char small[512], *control = small;
 	struct cmsghdr *c;
@@ -229,7 +226,7 @@ void vos_scm_in(uint64_t user, uint64_t len, bool peeked)
 
 			if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 				for (size_t i = 0; i < n; i++)
-					look_at(fd[i], peeked);
+					look_at(fd[i]);
 		}
 	}
 	if (control != small)

@@ -143,6 +143,8 @@ int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of,
 
 /* ---- remote_session.c --------------------------------------------------------------------------------------------- */
 
+/* Opens a conversation and says m: its socket, or negative errno (-EPIPE: no supervisor). */
+int vos_session_begin(struct vos_proc *p, const struct vos_msg *m, const int *fds, uint32_t nfds);
 /*
  * One exchange with the supervisor.  0 when an answer came (whatever its status), in *m and *ret_fds; negative errno: none
  * did (-ETIMEDOUT, -VOS_ERESTARTSYS, -EPIPE: the supervisor is gone).  ret_sock: keeps the conversation open.

@@ -19,8 +19,7 @@ static void shut(int fd)
 		vos_raw1(__NR_close, fd);
 }
 
-int vos_session_ask(struct vos_proc *p, struct vos_msg *m, const int *fds, uint32_t nfds, struct vos_msg_fds *ret_fds,
-		    uint64_t deadline_ns, bool interruptible, int *ret_sock)
+int vos_session_begin(struct vos_proc *p, const struct vos_msg *m, const int *fds, uint32_t nfds)
 {
 	int pair[2], r;
 
@@ -42,10 +41,25 @@ int vos_session_ask(struct vos_proc *p, struct vos_msg *m, const int *fds, uint3
 	shut(pair[1]);
 	if (r == 0)
 		r = vos_msg_send(pair[0], m, fds, nfds, vos_msg_deadline(SEND_MS));
+	if (r < 0)
+		shut(pair[0]);
+	if (r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN)
+		r = -EPIPE;
+	return r < 0 ? r : pair[0];
+}
+
+int vos_session_ask(struct vos_proc *p, struct vos_msg *m, const int *fds, uint32_t nfds, struct vos_msg_fds *ret_fds,
+		    uint64_t deadline_ns, bool interruptible, int *ret_sock)
+{
+	int sock = vos_session_begin(p, m, fds, nfds), r;
+
+	if (sock < 0)
+		return sock;
+	r = 0;
 	while (r == 0) {
 		uint64_t slice = vos_msg_deadline(SLICE_MS);
 
-		r = vos_msg_recv(pair[0], m, ret_fds, slice < deadline_ns ? slice : deadline_ns);
+		r = vos_msg_recv(sock, m, ret_fds, slice < deadline_ns ? slice : deadline_ns);
 		if (r != -ETIMEDOUT || slice >= deadline_ns)
 			break;
 		r = interruptible && vos_signalled() ? -VOS_ERESTARTSYS : 0;
@@ -53,9 +67,9 @@ int vos_session_ask(struct vos_proc *p, struct vos_msg *m, const int *fds, uint3
 	if (r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN)
 		r = -EPIPE;
 	if (r == 0 && ret_sock)
-		*ret_sock = pair[0];
+		*ret_sock = sock;
 	else
-		shut(pair[0]);
+		shut(sock);
 	return r;
 }
 

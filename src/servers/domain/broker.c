@@ -47,6 +47,7 @@ struct token {
 	int      fd;
 	uint64_t owner;
 	time_t   until;
+	bool     held;               /* until the supervisor says otherwise */
 };
 
 struct broker {
@@ -221,7 +222,7 @@ static void expire_tokens(struct broker *b)
 	time_t now = now_s();
 
 	for (uint32_t i = 0; i < b->ntokens;)
-		if (b->token[i].until <= now)
+		if (!b->token[i].held && b->token[i].until <= now)
 			put_token(b, i);
 		else
 			i++;
@@ -244,6 +245,7 @@ static int export_file(struct broker *b, struct proxy *p, struct vos_msg_fds *fd
 		return -EIO;
 	t->fd = vos_msg_take(fds, 0);
 	t->owner = p->id;
+	t->held = false;
 	t->until = now_s() + TOKEN_SECONDS;
 	b->ntokens++;
 	memcpy(key, t->key, 16);
@@ -312,7 +314,8 @@ static void from_proxy(struct broker *b, struct proxy *p, struct vos_msg *m, str
 		}
 		fd = b->token[i].fd;
 		answer_proxy(p, m, &fd, 1);
-		put_token(b, (uint32_t)i);
+		if (!b->token[i].held)
+			put_token(b, (uint32_t)i);
 		break;
 	case VOS_MSG_RECRED:
 		m->proxy = p->id;
@@ -429,6 +432,13 @@ static void from_supervisor(struct broker *b)
 	}
 	case VOS_MSG_BEAT:
 		to_supervisor(b, &b->in);
+		break;
+	case VOS_MSG_HOLD:
+		r = find_token(b, b->in.token);
+		if (r >= 0 && b->in.status)
+			b->token[r].held = true;
+		else if (r >= 0)
+			put_token(b, (uint32_t)r);
 		break;
 	case VOS_MSG_RECRED:
 		p = by_id(b, b->in.proxy);

@@ -188,6 +188,9 @@ struct vos_talk {
 	struct vos_timer timer;                  /* while it waits for the domain */
 	uint64_t deadline;                       /* ns */
 	struct vos_seg *seg;                     /* that it holds */
+	uint8_t  token[16];                      /* HOLD: of the exported file that lives as long as this talk */
+	uint64_t held_epoch;                     /* of the domain then; 0: holds none */
+	struct vos_dom *held;
 	int      pipe;                           /* CONTROL: the output; -1 */
 	bool     until_down;                     /* watcher: ends when the domain is down, not up */
 };

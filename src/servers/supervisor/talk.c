@@ -36,11 +36,43 @@ void vos_talk_unwait(struct vos_talk *t)
 	vos_timer_clear(&t->timer);
 }
 
+/* An exported file on its way from process to process: see HOLD in PROTOCOL.md. */
+static void tell_broker(struct vos_talk *t, int status)
+{
+	struct vos_msg m;
+
+	vos_msg_init(&m, VOS_MSG_HOLD);
+	m.status = status;
+	memcpy(m.token, t->token, sizeof m.token);
+	vos_dom_send(t->held, &m, NULL, 0);
+}
+
+static void drop_held(struct vos_talk *t)
+{
+	if (t->held_epoch && t->held->state == VOS_DOM_UP && t->held->epoch == t->held_epoch)
+		tell_broker(t, 0);
+	t->held_epoch = 0;
+}
+
+static void hold(struct vos_talk *t)
+{
+	if (t->held_epoch || t->dom->state != VOS_DOM_UP) {
+		vos_talk_fail(t, t->held_epoch ? -EBUSY : -ENETDOWN, "nothing to hold in domain %s", t->dom->label);
+		return;
+	}
+	t->held = t->dom;
+	t->held_epoch = t->dom->epoch;
+	memcpy(t->token, t->msg.token, sizeof t->token);
+	tell_broker(t, 1);
+	vos_talk_answer(t, &t->msg, NULL, 0);
+}
+
 void vos_talk_close(struct vos_talk *t)
 {
 	vos_talk_unwait(t);
 	vos_introduce_given_up(t);
 	vos_segment_release(t);
+	drop_held(t);
 	vos_close_strange(&t->fds);
 	if (t->pipe >= 0)
 		close(t->pipe);
@@ -56,6 +88,7 @@ static uint32_t answer_type(uint32_t type)
 	case VOS_MSG_JOIN: return VOS_MSG_JOINED;
 	case VOS_MSG_STATE:
 	case VOS_MSG_CONTROL:
+	case VOS_MSG_HOLD:
 	case VOS_MSG_SHMAP: return type;
 	default: return VOS_MSG_STATUS;
 	}
@@ -176,13 +209,19 @@ static void about_domain(struct vos_talk *t)
 		vos_talk_fail(t, -EACCES, "this supervisor serves user %u only", vos_sup.uid);
 		return;
 	}
-	t->dom = vos_dom_get(t->msg.kind, t->msg.domain, t->msg.text, &status, &why);
+	/* A HOLD about a socket has other things to say there. */
+	t->dom = vos_dom_get(t->msg.kind, t->msg.domain, t->msg.type == VOS_MSG_HOLD && t->msg.kind == VOS_KIND_NET ? "" : t->msg.text,
+			     &status, &why);
 	if (!t->dom) {
 		vos_talk_fail(t, status, "domain %s: %s", t->msg.domain, why);
 		return;
 	}
 	if (t->msg.type == VOS_MSG_SHMAP) {
 		vos_segment(t);
+		return;
+	}
+	if (t->msg.type == VOS_MSG_HOLD) {
+		hold(t);
 		return;
 	}
 	t->deadline = vos_msg_deadline(ms > WAIT_MS_MAX ? WAIT_MS_MAX : ms);
@@ -207,6 +246,7 @@ static void take_request(struct vos_talk *t)
 	case VOS_MSG_RECRED:
 	case VOS_MSG_STATE:
 	case VOS_MSG_SHMAP:
+	case VOS_MSG_HOLD:
 		about_domain(t);
 		break;
 	case VOS_MSG_CONTROL:

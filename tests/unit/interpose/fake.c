@@ -72,6 +72,18 @@ void vos_sig_mask_end(struct vos_sig_masked *m) { (void)m; }
 _Atomic uint32_t vos_mapping_count;
 void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], long r) { (void)o, (void)nr, (void)arg, (void)r; }
 void vos_mapping_flush(struct vos_ofd *o) { (void)o; }
+/* The supervisor's answer lies there at once; that nobody holds the other end is nobody's business here. */
+int vos_session_begin(struct vos_proc *p, const struct vos_msg *m, const int *fds, uint32_t nfds);
+int vos_session_begin(struct vos_proc *p, const struct vos_msg *m, const int *fds, uint32_t nfds)
+{
+	int pair[2];
+
+	(void)p, (void)fds, (void)nfds;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) || send(pair[1], m, sizeof *m, 0) != sizeof *m)
+		return -errno;
+	close(pair[1]);
+	return pair[0];
+}
 uint32_t vos_path_domains(const struct vos_proc *p) { (void)p; return 0; }
 extern const struct vos_room vos_net_room;
 
@@ -348,11 +360,8 @@ static long try_once(struct vos_lane_client *l, const struct vos_req *q, int *re
 	case VOS_OP_IMPORT:
 		for (int i = 0; i < 16; i++)
 			if (exported[i].fd && memcmp(exported[i].token, d + a[0], 16) == 0) {
-				int got = exported[i].fd;
-
-				exported[i].fd = 0;
 				cqe->aux = S_IFSOCK | 0777;
-				return keep(got);
+				return keep(dup(exported[i].fd));
 			}
 		return -ENOENT;
 	default:
