@@ -70,7 +70,7 @@ long vos_call_dup3(struct vos_frame *f)
 
 static long lock(struct vos_ofd *o, uint64_t cmd, uint64_t user)
 {
-	uint64_t arg[6] = { 0, cmd };
+	uint64_t arg[6] = { 0, cmd, 0, vos_proc_self()->pid };
 	struct flock fl;
 	long r;
 

@@ -492,6 +492,8 @@ static int prepare(struct broker *b)
 	errno = -vos_sandbox_prepare(cfg->kinds);
 	if (errno)
 		return refuse(b, "the filter of system calls cannot be made: %s", strerror(errno));
+	if (cfg->kinds & 1u << VOS_KIND_STORE)
+		vos_exec_locks_prepare();
 	if (cfg->netns) {
 		snprintf(path, sizeof path, "/run/netns/%s", cfg->netns);
 		fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -227,6 +227,9 @@ void vos_rfd_release(struct vos_proxy *p, struct vos_op *op);
 /* Closes every descriptor that is neither the client's nor in keep (ascending). */
 void vos_rfd_sweep(struct vos_proxy *p, const int *keep, unsigned nkeep);
 
+/* exec_sync.c; the broker, before its first proxy. */
+void vos_exec_locks_prepare(void);
+
 /* ---- the engine: what waits ---------------------------------------------------------------------------------------- */
 
 /*

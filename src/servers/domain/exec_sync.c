@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include "servers/domain/exec.h"
 
 #ifndef F_OFD_GETLK
@@ -56,18 +57,60 @@ long vos_exec_flock(struct vos_proxy *p, struct vos_op *op)
 	return vos_wait_worker(p, op, __NR_flock, op->a);
 }
 
+/*
+ * Whose process a proxy is, for F_GETLK in another one: memory that all proxies of the domain share, written by whoever takes a
+ * lock.  By the low bits of the proxy's process number: the numbers that live at one time lie close together.
+ */
+#define HOLDERS 16384u
+static _Atomic uint64_t *holders;
+
+void vos_exec_locks_prepare(void)
+{
+	void *m = mmap(NULL, HOLDERS * sizeof *holders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	/* Without it F_GETLK names proxies. */
+	holders = m == MAP_FAILED ? NULL : m;
+}
+
+/* The client says it of itself: all that it can spoil is what is told about its own locks. */
+static void holds(uint32_t client)
+{
+	uint32_t own = (uint32_t)vos_raw0(__NR_getpid);
+
+	if (holders && client)
+		atomic_store_explicit(&holders[own % HOLDERS], (uint64_t)own << 32 | client, memory_order_relaxed);
+}
+
+static pid_t holder(pid_t pid)
+{
+	uint64_t known;
+
+	/* A description's lock has no process. */
+	if (!holders || pid <= 0)
+		return pid;
+	known = atomic_load_explicit(&holders[(uint32_t)pid % HOLDERS], memory_order_relaxed);
+	return known >> 32 == (uint32_t)pid ? (pid_t)known : pid;
+}
+
 static long lock(struct vos_proxy *p, struct vos_op *op, long cmd)
 {
 	long try = cmd == F_SETLKW ? F_SETLK : cmd == F_OFD_SETLKW ? F_OFD_SETLK : cmd, r;
 	unsigned char *at = vos_validate_range(p, op->lane, (uint64_t)op->a[2], sizeof(struct flock));
 	long a[6] = { op->fd, cmd, VOS_PTR(op->in[0]) };
+	struct flock *fl;
 
 	if (!at)
 		return -EFAULT;
 	memcpy(op->in[0], at, sizeof(struct flock));
-	r = vos_raw3(__NR_fcntl, op->fd, try, VOS_PTR(op->in[0]));
-	if (!r && (cmd == F_GETLK || cmd == F_OFD_GETLK))
-		memcpy(at, op->in[0], sizeof(struct flock));
+	fl = (void *)op->in[0];
+	if (try == F_SETLK && fl->l_type != F_UNLCK)
+		holds((uint32_t)op->a[3]);
+	r = vos_raw3(__NR_fcntl, op->fd, try, VOS_PTR(fl));
+	if (!r && (cmd == F_GETLK || cmd == F_OFD_GETLK)) {
+		if (fl->l_type != F_UNLCK)
+			fl->l_pid = holder(fl->l_pid);
+		memcpy(at, fl, sizeof *fl);
+	}
 	if (try == cmd || (r != -EAGAIN && r != -EACCES))
 		return r;
 	if (op->req_flags & VOS_REQ_NOWAIT)
