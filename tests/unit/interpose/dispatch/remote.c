@@ -555,7 +555,8 @@ Test(remote, the_next_image_goes_on_with_the_same_proxy)
 	cr_assert_eq(vos_remote_exec_adopt(&proc, x.saved, x.n), 0);
 	cr_assert_eq(net.epoch, old->epoch);
 	cr_assert_eq(rcall(FAKE_STATE, 6, 0), 5);
-	cr_assert_neq(lane()->index, 0, "a lane with requests of the last image is not used before they have ended");
+	cr_assert(lane()->index != 0 || net.conn->lane[0].orphans == 0,
+		  "a lane with requests of the last image is not used before they have ended");
 	start = vos_remote_now();
 	while (net.conn->lane[0].orphans && since(start) < 2000) {
 		vos_remote_reap(&net.conn->lane[0]);
