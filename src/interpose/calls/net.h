@@ -94,6 +94,11 @@ static inline bool vos_ofd_stale(const struct vos_ofd *o)
 /* An ofd that came from elsewhere, with what its save() wrote there. */
 void vos_sock_adopt(struct vos_ofd *o, const void *saved, size_t len);
 
+/* ---- native sockets with a name (unix.c): bind and connect of whatever is not remote ---------------------------------- */
+
+long vos_unix_bind(struct vos_frame *f);
+long vos_unix_connect(struct vos_frame *f);
+
 /* ---- waiting (poll.c) ----------------------------------------------------------------------------------------------- */
 
 /* Between two looks at a domain that is down. */

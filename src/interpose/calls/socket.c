@@ -441,7 +441,7 @@ long vos_call_bind(struct vos_frame *f)
 
 	o = socket_of(f, &r);
 	if (!o)
-		return r == 1 ? vos_native(f) : r;
+		return r == 1 ? vos_unix_bind(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (r == 0 && s && s->mem && len <= sizeof addr && vos_copy_from_user(addr, vos_uptr(f->rsi), len) == 0) {
@@ -522,7 +522,7 @@ long vos_call_connect(struct vos_frame *f)
 
 	o = socket_of(f, &r);
 	if (!o)
-		return r == 1 ? vos_native(f) : r;
+		return r == 1 ? vos_unix_connect(f) : r;
 	r = vos_marshal_call(f, o);
 	s = o->net;
 	if (s && s->mem) {
