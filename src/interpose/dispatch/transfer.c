@@ -77,7 +77,7 @@ static long iter_move(struct vos_iter *it, unsigned char *mem, size_t len, bool 
 		if (n > it->left)
 			n = it->left;
 		if ((to ? vos_copy_to_user(it->cur.iov_base, mem + done, n) :
-			  vos_copy_from_user(mem + done, it->cur.iov_base, n)) < 0)
+			  vos_copy_to_region(mem + done, it->cur.iov_base, n)) < 0)
 			return done ? (long)done : -EFAULT;
 		it->cur.iov_base = (char *)it->cur.iov_base + n;
 		it->cur.iov_len -= n;

@@ -13,6 +13,7 @@
 
 /* 0 or -EFAULT; a fault may leave part of the destination written, as the kernel does. */
 long vos_copy_from_user(void *dst, const void *user_src, size_t n);
+long vos_copy_to_region(void *dst, const void *user_src, size_t n); /* dst is in a region: streamed past the cache when large */
 long vos_copy_to_user(void *user_dst, const void *src, size_t n);
 /* Between two addresses of the program. */
 long vos_copy_in_user(void *user_dst, const void *user_src, size_t n);

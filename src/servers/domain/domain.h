@@ -171,6 +171,7 @@ struct vos_proxy {
 	void    *engine_priv;
 	struct vos_workers *workers;
 
+	unsigned char *far_buffer;   /* far.c */
 	char     str[2][VOS_PATH_MAX];  /* copies of the present request's strings */
 	char     path[2][VOS_PATH_MAX]; /* path.c's scratch */
 };
@@ -200,6 +201,12 @@ int vos_validate(struct vos_proxy *p, struct vos_op *op, const struct vos_req *r
 unsigned char *vos_validate_range(struct vos_proxy *p, uint32_t lane, uint64_t off, uint64_t len);
 /* After success: A_LENP and A_IOS copies go back. */
 void vos_validate_out(struct vos_op *op);
+
+/* far.c */
+#define VOS_FAR_MIN 2048u /* bytes from which streaming wins */
+/* Where to receive len bytes that then go out by vos_far_copy(); NULL: straight into the region.  Good until the next call. */
+unsigned char *vos_far_buffer(struct vos_proxy *p, size_t len);
+void vos_far_copy(unsigned char *to, const unsigned char *from, size_t n);
 
 /* exec.c: runs a validated request: its result or VOS_PENDING. */
 long vos_exec(struct vos_proxy *p, struct vos_op *op);

@@ -144,9 +144,17 @@ static long offset(const struct vos_op *op, const struct rw *x)
 	return x->off == -1 ? -1 : (long)((unsigned long)x->off + op->done);
 }
 
-static long now_or_not(struct vos_op *op, const struct rw *x, long extra)
+static long now_or_not(struct vos_proxy *p, struct vos_op *op, const struct rw *x, long extra)
 {
-	return vos_raw6(x->write ? __NR_pwritev2 : __NR_preadv2, op->a[0], rest(op, x), 1, offset(op, x), 0, x->flags | extra);
+	long iov = rest(op, x), res;
+	unsigned char *to = op->iov.iov_base, *far = x->write ? NULL : vos_far_buffer(p, op->iov.iov_len);
+
+	if (far)
+		op->iov.iov_base = far;
+	res = vos_raw6(x->write ? __NR_pwritev2 : __NR_preadv2, op->a[0], iov, 1, offset(op, x), 0, x->flags | extra);
+	if (far && res > 0)
+		vos_far_copy(to, far, (size_t)res);
+	return res;
 }
 
 static long rw_resume(struct vos_proxy *p, struct vos_op *op, long res);
@@ -183,17 +191,17 @@ static long rw_file(struct vos_proxy *p, struct vos_op *op, struct vos_rfd *r, s
 	if (x->write) {
 		if ((r->flags & VOS_RFD_SYNC) || (x->flags & (RWF_DSYNC | RWF_SYNC)))
 			return rw_async(p, op, x);
-		return now_or_not(op, x, 0);
+		return now_or_not(p, op, x, 0);
 	}
 	if ((r->flags & VOS_RFD_NO_NOWAIT) || (x->flags & RWF_NOWAIT))
-		return now_or_not(op, x, 0);
+		return now_or_not(p, op, x, 0);
 	do {
-		res = now_or_not(op, x, RWF_NOWAIT);
+		res = now_or_not(p, op, x, RWF_NOWAIT);
 		if (res == -EAGAIN)
 			return rw_async(p, op, x);
 		if (res == -EOPNOTSUPP) {
 			r->flags |= VOS_RFD_NO_NOWAIT;
-			return now_or_not(op, x, 0);
+			return now_or_not(p, op, x, 0);
 		}
 		if (res <= 0)
 			return moved(op, res);
@@ -208,9 +216,9 @@ static long rw_stream(struct vos_proxy *p, struct vos_op *op, struct vos_rfd *r,
 	long fl, res = -EAGAIN;
 
 	if (!x->len)
-		return now_or_not(op, x, 0);
+		return now_or_not(p, op, x, 0);
 	if (!(r->flags & VOS_RFD_NO_NOWAIT)) {
-		res = now_or_not(op, x, RWF_NOWAIT);
+		res = now_or_not(p, op, x, RWF_NOWAIT);
 		if (res == -EOPNOTSUPP)
 			r->flags |= VOS_RFD_NO_NOWAIT;
 		else if (res != -EAGAIN && !(x->write && res > 0 && (size_t)res < x->len))
@@ -220,7 +228,7 @@ static long rw_stream(struct vos_proxy *p, struct vos_op *op, struct vos_rfd *r,
 	}
 	fl = vos_raw3(__NR_fcntl, op->a[0], F_GETFL, 0);
 	if (fl < 0 || (fl & O_NONBLOCK) || (x->flags & RWF_NOWAIT))
-		return op->done ? (long)op->done : now_or_not(op, x, 0);
+		return op->done ? (long)op->done : now_or_not(p, op, x, 0);
 	return rw_async(p, op, x);
 }
 
@@ -234,7 +242,7 @@ static long rw_socket(struct vos_proxy *p, struct vos_op *op, struct rw *x)
 {
 	/* pread answers -ESPIPE; a read of nothing answers 0 without a look at the socket. */
 	if (x->off != -1 || x->flags || (!x->len && !x->write))
-		return now_or_not(op, x, RWF_NOWAIT);
+		return now_or_not(p, op, x, RWF_NOWAIT);
 	if (x->write)
 		return sock_write(p, op, x->buf, x->len, 0, NULL, 0);
 	return sock_read(p, op, x->buf, x->len, 0);
@@ -259,7 +267,7 @@ static long read_or_write(struct vos_proxy *p, struct vos_op *op)
 		return rw_stream(p, op, r, &x);
 	default:
 		/* EISDIR, EBADF, EINVAL: the kernel's own. */
-		return now_or_not(op, &x, 0);
+		return now_or_not(p, op, &x, 0);
 	}
 }
 
@@ -347,9 +355,13 @@ static long sock_read(struct vos_proxy *p, struct vos_op *op, unsigned char *buf
 	long n;
 
 	do {
+		unsigned char *to = (unsigned char *)((uintptr_t)buf + op->done), *far = vos_far_buffer(p, len - op->done);
+
 		op->addr_len = sizeof op->addr;
-		n = vos_raw6(__NR_recvfrom, op->fd, (long)((uintptr_t)buf + op->done), (long)(len - op->done),
+		n = vos_raw6(__NR_recvfrom, op->fd, VOS_PTR(far ? far : to), (long)(len - op->done),
 			     (flags & ~MSG_WAITALL) | MSG_DONTWAIT, from ? VOS_PTR(op->addr) : 0, from ? VOS_PTR(&op->addr_len) : 0);
+		if (far && n > 0)
+			vos_far_copy(to, far, (size_t)n < len - op->done ? (size_t)n : len - op->done);
 		if (n == -EAGAIN)
 			break;
 		if (vos_is_err(n))

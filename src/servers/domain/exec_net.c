@@ -236,12 +236,17 @@ static long recv_more(struct vos_proxy *p, struct vos_op *op, struct msghdr *h)
 		struct iovec *iov = h->msg_iov;
 		unsigned char *base = iov->iov_base;
 
-		iov->iov_base = base + op->done;
-		iov->iov_len = w->data_len - op->done;
+		size_t room = w->data_len - op->done;
+		unsigned char *far = vos_far_buffer(p, room);
+
+		iov->iov_base = far ? far : base + op->done;
+		iov->iov_len = room;
 		n = vos_raw3(__NR_recvmsg, op->fd, VOS_PTR(h), (flags & ~MSG_WAITALL) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		iov->iov_base = base;
 		if (vos_is_err(n))
 			break;
+		if (far)
+			vos_far_copy(base + op->done, far, (size_t)n < room ? (size_t)n : room);
 		op->done += (size_t)n;
 		if (n == 0 || !all || op->done >= w->data_len)
 			goto got;

@@ -63,6 +63,7 @@ static long vm(const void *to, const void *from, size_t n, bool write)
 }
 
 long vos_copy_from_user(void *dst, const void *src, size_t n) { return vm(dst, src, n, false); }
+long vos_copy_to_region(void *dst, const void *src, size_t n) { return vm(dst, src, n, false); }
 long vos_copy_to_user(void *dst, const void *src, size_t n) { return vm(dst, src, n, true); }
 long vos_copy_in_user(void *dst, const void *src, size_t n) { return vm(dst, src, n, true); }
 long vos_clear_user(void *dst, size_t n) { memset(dst, 0, n); return 0; }

@@ -55,6 +55,8 @@ static long vm(const void *to, const void *from, size_t n, bool write)
 
 long vos_copy_from_user(void *dst, const void *src, size_t n);
 long vos_copy_from_user(void *dst, const void *src, size_t n) { return vm(dst, src, n, false); }
+long vos_copy_to_region(void *dst, const void *src, size_t n);
+long vos_copy_to_region(void *dst, const void *src, size_t n) { return vm(dst, src, n, false); }
 long vos_copy_to_user(void *dst, const void *src, size_t n);
 long vos_copy_to_user(void *dst, const void *src, size_t n) { return vm(dst, src, n, true); }
 long vos_strncpy_from_user(char *dst, const char *src, size_t cap);
