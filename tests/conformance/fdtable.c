@@ -1,5 +1,7 @@
 /* The table of descriptors: numbers, duplicates, flags, close on exec, /proc/self/fd, limits. */
 #include "check.h"
+#include <sys/ioctl.h>
+#include <asm/sockios.h>
 #include <linux/close_range.h>
 #include <sys/resource.h>
 #include <sys/eventfd.h>
@@ -538,11 +540,54 @@ static void threads_open_and_close(void)
 	EQ(before, after);
 }
 
+static void owners(void)
+{
+	int fds[] = { make_file("f", "x"), OK(socket(AF_INET, SOCK_STREAM, 0)) };
+
+	for (int i = 0; i < 2; i++) {
+		struct f_owner_ex x = { 7, 7 };
+		int fd = fds[i], who = 1;
+
+		EQ(fcntl(fd, F_GETOWN), 0);
+		OK(fcntl(fd, F_GETOWN_EX, &x));
+		EQ(x.pid, 0);
+		OK(fcntl(fd, F_SETOWN, getpid()));
+		EQ(fcntl(fd, F_GETOWN), getpid());
+		OK(fcntl(fd, F_GETOWN_EX, &x));
+		EQ(x.type, F_OWNER_PID);
+		EQ(x.pid, getpid());
+		x = (struct f_owner_ex){ F_OWNER_PGRP, getpgrp() };
+		OK(fcntl(fd, F_SETOWN_EX, &x));
+		x = (struct f_owner_ex){ 0, 0 };
+		OK(fcntl(fd, F_GETOWN_EX, &x));
+		EQ(x.type, F_OWNER_PGRP);
+		EQ(x.pid, getpgrp());
+		x = (struct f_owner_ex){ F_OWNER_TID, (pid_t)syscall(SYS_gettid) };
+		OK(fcntl(fd, F_SETOWN_EX, &x));
+		OK(fcntl(fd, F_GETOWN_EX, &x));
+		EQ(x.type, F_OWNER_TID);
+		x.type = 9;
+		ERR(fcntl(fd, F_SETOWN_EX, &x), EINVAL);
+		ERR(fcntl(fd, F_SETOWN_EX, bad_pointer()), EFAULT);
+		ERR(fcntl(fd, F_SETOWN, 0x3fffffff), ESRCH);
+		EQ(fcntl(fd, F_GETSIG), 0);
+		OK(fcntl(fd, F_SETSIG, SIGUSR1));
+		EQ(fcntl(fd, F_GETSIG), SIGUSR1);
+		ERR(fcntl(fd, F_SETSIG, 99), EINVAL);
+		if (i == 1) {
+			OK(ioctl(fd, FIOGETOWN, &who));
+			EQ(who, getpid());
+		}
+		OK(fcntl(fd, F_SETOWN, 0));
+		EQ(fcntl(fd, F_GETOWN), 0);
+	}
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(dup_family), CASE(dup_over_kinds), CASE(fcntl_dup), CASE(close_is_once), CASE(status_flags_are_shared), CASE(ranges),
 	CASE(everything_closed), CASE(in_proc), CASE(sockets_in_proc), CASE(listing_of_proc), CASE(limit), CASE(accept_at_the_limit),
 	CASE(many_descriptors), CASE(through_fork), CASE(through_exec), CASE(exec_closes_for_the_peer), CASE(standard_streams),
-	CASE(identity), CASE(threads_open_and_close),
+	CASE(identity), CASE(owners), CASE(threads_open_and_close),
 };
 
 int main(int argc, char **argv)

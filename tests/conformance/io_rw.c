@@ -1,5 +1,7 @@
 /* Reading and writing files: every form of read and write, their offsets, their errors. */
 #include "check.h"
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 
@@ -522,7 +524,61 @@ static void file_size_limit(void)
 	ERR(write(fd, b, 1), EFBIG);
 	ERR(pwrite(fd, b, 1, 100), EFBIG);
 	ERR(ftruncate(fd, 101), EFBIG);
+	ERR(truncate("f", 101), EFBIG);
+	OK(truncate("f", 100));
+	ERR(truncate("none", 101), ENOENT);
+	ERR(truncate(".", 101), EISDIR);
 	EQ(pwrite(fd, b, 10, 0), 10);
+}
+
+static void write_up_to_a_fault(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	char *m = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), b[8];
+	int fd = OK(open("f", O_RDWR | O_CREAT, 0644)), in[2];
+
+	CHECK(m != MAP_FAILED);
+	memset(m, 'x', 4 * page);
+	OK(munmap(m + 2 * page, page));
+	EQ(write(fd, m + 100, 3 * page), 2 * page - 100);
+	EQ(lseek(fd, 0, SEEK_CUR), 2 * page - 100);
+	EQ(pwrite(fd, m + 2 * page - 3, 10, 0), 3);
+	ERR(write(fd, m + 2 * page, 10), EFAULT);
+	struct iovec v[] = { { "ab", 2 }, { m + 2 * page - 1, page } };
+	EQ(writev(fd, v, 2), 3);
+	EQ(pread(fd, b, 8, 2 * page - 100), 3);
+	CHECK(memcmp(b, "abx", 3) == 0);
+	EQ(lseek(fd, 0, SEEK_END), 2 * page - 97);
+	/* Half a datagram is none. */
+	OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, in));
+	ERR(write(in[0], m + page, 2 * page), EFAULT);
+	int u = OK(socket(AF_INET, SOCK_DGRAM, 0));
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof a;
+	OK(bind(u, (void *)&a, sizeof a));
+	OK(getsockname(u, (void *)&a, &len));
+	OK(connect(u, (void *)&a, sizeof a));
+	ERR(write(u, m + page, 2 * page), EFAULT);
+	ERR(recv(u, b, 8, MSG_DONTWAIT), EAGAIN);
+}
+
+static void clone_range(void)
+{
+	int a = make_file("a", "0123456789"), b = make_file("b", ""), p[2];
+	struct file_clone_range r = { .src_fd = a };
+
+	/* Few file systems can. */
+	if (ioctl(b, FICLONERANGE, &r) == 0)
+		CHECK(strcmp(slurp("b"), "0123456789") == 0);
+	else
+		CHECK(errno == EOPNOTSUPP || errno == EINVAL || errno == EXDEV);
+	r.src_fd = -1;
+	ERR(ioctl(b, FICLONERANGE, &r), EBADF);
+	ERR(ioctl(b, FICLONERANGE, bad_pointer()), EFAULT);
+	OK(pipe(p));
+	r.src_fd = p[0];
+	errno = 0;
+	CHECK(ioctl(b, FICLONERANGE, &r) == -1 && (errno == EXDEV || errno == EINVAL));
 }
 
 static void copy_file_range_in_one_store(void)
@@ -570,7 +626,7 @@ static const struct check_case cases[] = {
 	CASE(bad_pointers), CASE(bad_descriptors), CASE(descriptors_are_thirty_two_bits), CASE(seeking), CASE(sparse_files),
 	CASE(offsets_beyond_four_gibibytes), CASE(large_transfers), CASE(every_size), CASE(dup_shares_the_offset),
 	CASE(fork_shares_the_offset), CASE(forked_writers_share_one_offset), CASE(threads_share_one_offset),
-	CASE(unlinked_but_open), CASE(truncate_under_a_reader), CASE(file_size_limit), CASE(copy_file_range_in_one_store),
+	CASE(unlinked_but_open), CASE(truncate_under_a_reader), CASE(file_size_limit), CASE(write_up_to_a_fault), CASE(clone_range), CASE(copy_file_range_in_one_store),
 	CASE(host_and_store_mixed),
 };
 CHECK_MAIN(cases)

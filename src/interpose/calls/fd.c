@@ -85,6 +85,50 @@ static long lock(struct vos_ofd *o, uint64_t cmd, uint64_t user)
 	return r;
 }
 
+/*
+ * Whom SIGIO and SIGURG would go to.  None is sent: what would cause them happens in the domain.  Who asks is told what was set,
+ * by this process; for a socket that nobody set it for, and for files, it is nobody.
+ */
+static long owner(struct vos_ofd *o, uint64_t cmd, uint64_t arg)
+{
+	struct { int32_t type, pid; } who = { F_OWNER_PID, 0 };
+	int64_t pid;
+
+	switch (cmd) {
+	case F_GETOWN:
+		return o->owner;
+	case F_GETSIG:
+		return o->owner_sig;
+	case F_GETOWN_EX:
+		who.type = o->owner < 0 ? F_OWNER_PGRP : o->owner_type;
+		who.pid = o->owner < 0 ? -o->owner : o->owner;
+		return vos_copy_to_user((void *)(uintptr_t)arg, &who, sizeof who) < 0 ? -EFAULT : 0;
+	case F_SETSIG:
+		if (arg > 64)
+			return -EINVAL;
+		o->owner_sig = (uint8_t)arg;
+		return 0;
+	case F_SETOWN_EX:
+		if (vos_copy_from_user(&who, (void *)(uintptr_t)arg, sizeof who) < 0)
+			return -EFAULT;
+		if (who.type < F_OWNER_TID || who.type > F_OWNER_PGRP)
+			return -EINVAL;
+		pid = who.type == F_OWNER_PGRP ? -(int64_t)who.pid : who.pid;
+		break;
+	default:
+		pid = (int32_t)arg;
+		who.type = pid < 0 ? F_OWNER_PGRP : F_OWNER_PID;
+	}
+	if (pid == -(1LL << 31))
+		return -EINVAL;
+	/* As Linux asks: is there anybody of that number? */
+	if (pid && pid != -1 && vos_raw2(__NR_kill, pid, 0) == -ESRCH)
+		return -ESRCH;
+	o->owner_type = (uint8_t)who.type;
+	o->owner = (int32_t)pid;
+	return 0;
+}
+
 static long remote_fcntl(struct vos_ofd *o, uint64_t cmd, uint64_t arg)
 {
 	long r;
@@ -97,8 +141,13 @@ static long remote_fcntl(struct vos_ofd *o, uint64_t cmd, uint64_t arg)
 	case F_OFD_SETLK:
 	case F_OFD_SETLKW:
 		return lock(o, cmd, arg);
+	case F_GETOWN:
+	case F_SETOWN:
 	case F_GETOWN_EX:
 	case F_SETOWN_EX:
+	case F_GETSIG:
+	case F_SETSIG:
+		return o->flags & O_PATH ? -EBADF : owner(o, cmd, arg);
 	case F_GET_RW_HINT:
 	case F_SET_RW_HINT:
 	case F_GET_FILE_RW_HINT:
@@ -208,6 +257,29 @@ static long clone_file(struct vos_ofd *o, uint64_t fd)
 	return r;
 }
 
+static long clone_range(struct vos_ofd *o, uint64_t user)
+{
+	uint64_t arg[6] = { 0, FICLONERANGE, 0, sizeof(struct file_clone_range) };
+	struct file_clone_range range;
+	struct vos_lane_client *lane;
+	struct vos_ofd *from;
+	int32_t rfd;
+	long r;
+
+	if (vos_copy_from_user(&range, (void *)(uintptr_t)user, sizeof range) < 0)
+		return -EFAULT;
+	from = vos_fd_get((uint64_t)range.src_fd);
+	if (!from)
+		return vos_raw2(__NR_fcntl, range.src_fd, F_GETFD) < 0 ? -EBADF : -EXDEV;
+	r = from->domain == o->domain ? vos_ofd_lane(from, &lane, &rfd) : -EXDEV;
+	if (r >= 0) {
+		range.src_fd = rfd;
+		r = vos_ofd_call_buf(o, __NR_ioctl, arg, 2, &range, sizeof range, 0, NULL);
+	}
+	vos_ofd_put(from);
+	return r;
+}
+
 /* struct ifconf holds a pointer: its array travels alone. */
 static long interfaces(struct vos_ofd *o, uint64_t user)
 {
@@ -242,8 +314,19 @@ static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
 		return clone_file(o, user);
 	if (req == SIOCGIFCONF)
 		return interfaces(o, user);
-	if (req == FICLONERANGE || req == FIDEDUPERANGE)
+	if (req == FICLONERANGE)
+		return clone_range(o, user);
+	if (req == FIDEDUPERANGE)
 		return -EOPNOTSUPP; /* callers then copy */
+	if (req == FIOSETOWN || req == SIOCSPGRP || req == FIOGETOWN || req == SIOCGPGRP) {
+		int32_t who;
+
+		if (req == FIOGETOWN || req == SIOCGPGRP)
+			return vos_copy_to_user((void *)(uintptr_t)user, &o->owner, sizeof who) < 0 ? -EFAULT : 0;
+		if (vos_copy_from_user(&who, (void *)(uintptr_t)user, sizeof who) < 0)
+			return -EFAULT;
+		return owner(o, F_SETOWN, (uint64_t)(int64_t)who);
+	}
 	if (size < 0)
 		return -ENOTTY;
 	memset(buf, 0, (size_t)size);

@@ -60,6 +60,22 @@ static long on_itself(unsigned op, uint64_t arg[6], struct vos_path *p)
 	return vos_path_send(op, arg, p, NULL, NULL);
 }
 
+/* truncate: RLIMIT_FSIZE is the program's, and the proxy has another.  It bounds what grows. */
+static long file_limit(struct vos_frame *f, const struct form *m, struct vos_path *p, uint64_t size)
+{
+	struct stat st = { 0 };
+	uint64_t arg[6] = { 0, 0, VOS_PTR(&st) };
+	long r;
+
+	if ((int64_t)size < 0 || size <= vos_file_size_limit())
+		return 0;
+	r = vos_path_call(f, (unsigned)m->path, p, __NR_newfstatat, arg);
+	if (r < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size >= size)
+		return 0;
+	vos_raise(SIGXFSZ);
+	return -EFBIG;
+}
+
 static long run(struct vos_frame *f, const struct form *m, struct vos_path *p, uint64_t arg[6])
 {
 	long r;
@@ -78,6 +94,11 @@ static long run(struct vos_frame *f, const struct form *m, struct vos_path *p, u
 		return -EBUSY;
 	if (p->domain && vos_mapping_any() && (m->op == __NR_newfstatat || m->op == __NR_statx || m->op == __NR_truncate))
 		vos_mapping_flush_all();
+	if (p->domain && m->op == __NR_truncate) {
+		r = file_limit(f, m, p, arg[1]);
+		if (r < 0)
+			return r;
+	}
 	return vos_path_call(f, (unsigned)m->path, p, m->op, arg);
 }
 

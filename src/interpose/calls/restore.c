@@ -189,6 +189,7 @@ int vos_sock_load(struct vos_ofd *o, const void *buf, size_t len)
 		return -ENOMEM;
 	s->family = h.family;
 	s->type = h.type;
+	o->is_dgram = s->type != SOCK_STREAM;
 	s->protocol = h.protocol;
 	s->timeouts = h.timeouts;
 	if (h.has_mem) {

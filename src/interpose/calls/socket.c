@@ -236,6 +236,7 @@ struct vos_ofd *vos_sock_ofd(struct vos_domain *d, int32_t rfd, uint32_t mode, u
 	}
 	o->net = s;
 	o->family = &sock_family;
+	o->is_dgram = s->type != SOCK_STREAM;
 	return o;
 }
 

@@ -54,6 +54,8 @@ struct vos_ofd *vos_ofd_new(struct vos_domain *d, int32_t rfd, uint32_t mode, ui
 	o->mode = mode;
 	o->flags = flags;
 	o->locked = 0;
+	o->owner = 0;
+	o->owner_type = o->owner_sig = 0;
 	o->is_dgram = false;
 	o->family = NULL;
 	o->net = o->epoll = NULL;

@@ -34,6 +34,8 @@ struct vos_ofd {
 	uint32_t mode;               /* st_mode as it was at the opening: the type counts */
 	_Atomic uint32_t flags;      /* what fcntl(F_GETFL) answers: access mode, O_APPEND, O_NONBLOCK, O_PATH… */
 	_Atomic uint32_t locked;     /* a POSIX lock was taken through it: closing any descriptor of it drops them */
+	int32_t owner;               /* calls/fd.c: F_SETOWN */
+	uint8_t owner_type, owner_sig;
 	bool is_dgram;               /* a socket that keeps message boundaries */
 	const struct vos_ofd_family *family; /* NULL: nothing beside the above */
 	void *net;                   /* calls/ of the sockets: domain, type, protocol, listener memory */

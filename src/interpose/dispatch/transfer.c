@@ -57,6 +57,23 @@ void vos_iter_one(struct vos_iter *it, uint64_t addr, uint64_t len)
 	*it = (struct vos_iter){ .cur = { (void *)(uintptr_t)addr, len }, .left = len };
 }
 
+/* Bytes that can be read before the fault that copying n of them met: whole pages from there on, as Linux goes by. */
+static size_t readable(unsigned char *dst, const unsigned char *src, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		size_t step = 4096 - ((uintptr_t)(src + done) & 4095);
+
+		if (step > n - done)
+			step = n - done;
+		if (vos_copy_from_user(dst + done, src + done, step) < 0)
+			break;
+		done += step;
+	}
+	return done;
+}
+
 /* Moves through the program's pieces; the array is read again, so a program that rewrites it meanwhile harms only itself. */
 static long iter_move(struct vos_iter *it, unsigned char *mem, size_t len, bool to)
 {
@@ -76,9 +93,13 @@ static long iter_move(struct vos_iter *it, unsigned char *mem, size_t len, bool 
 			n = it->cur.iov_len;
 		if (n > it->left)
 			n = it->left;
-		if ((to ? vos_copy_to_user(it->cur.iov_base, mem + done, n) :
-			  vos_copy_to_region(mem + done, it->cur.iov_base, n)) < 0)
+		if (to) {
+			if (vos_copy_to_user(it->cur.iov_base, mem + done, n) < 0)
+				return done ? (long)done : -EFAULT;
+		} else if (vos_copy_to_region(mem + done, it->cur.iov_base, n) < 0) {
+			done += readable(mem + done, it->cur.iov_base, n);
 			return done ? (long)done : -EFAULT;
+		}
 		it->cur.iov_base = (char *)it->cur.iov_base + n;
 		it->cur.iov_len -= n;
 		it->left -= n;
@@ -132,6 +153,7 @@ struct transfer {
 	uint64_t pos;
 	uint32_t flags;              /* RWF_* or MSG_* */
 	bool discard;                /* MSG_TRUNC on a stream */
+	bool whole;                  /* a datagram */
 	uint64_t addr, addrlen;      /* sendto: of the program; recvfrom: both are addresses */
 };
 
@@ -253,6 +275,7 @@ static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client 
 	struct address addr = { 0 };
 	size_t len = t->it.left < max ? t->it.left : max;
 	unsigned char *mem = vos_lane_alloc(lane, len ? len : 1, &req.arg[1]);
+	bool faulted = false;
 	long r, n;
 
 	*ret_short = true;
@@ -270,9 +293,13 @@ static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client 
 	}
 	if (r >= 0 && t->in && len) {
 		r = vos_iter_from(&t->it, mem, len);
-		/* A fault in the middle: what could be read is written, as Linux does. */
-		if (r >= 0 && (size_t)r < len)
+		/* A fault in the middle: what could be read is written, as Linux does; but half a datagram is none. */
+		if (r >= 0 && (size_t)r < len && t->whole)
+			r = -EFAULT;
+		if (r >= 0 && (size_t)r < len) {
 			req.arg[2] = len = (size_t)r;
+			faulted = true;
+		}
 		vos_self()->remote.bytes_out += len;
 	}
 	/* What follows the first piece of a read from a stream must not wait: a read ends when there is something. */
@@ -298,7 +325,7 @@ static long piece(struct transfer *t, struct vos_ofd *o, struct vos_lane_client 
 	} else if (r >= 0) {
 		if ((size_t)r > len)
 			r = -EIO;
-		*ret_short = (size_t)r != len;
+		*ret_short = faulted || (size_t)r != len;
 	}
 	if (addr.mem)
 		vos_lane_free(lane, addr.mem);
@@ -391,6 +418,7 @@ long vos_transfer(unsigned nr, const uint64_t arg[6], struct vos_ofd *o)
 	}
 	if (sock)
 		dgram = vos_ofd_is_dgram(o) || (t.flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
+	t.whole = dgram;
 	if (dgram && t.in && t.it.left > vos_transfer_max(lane))
 		return -EMSGSIZE;
 	do {
