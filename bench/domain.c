@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "measure.h"
+#include "servers/domain/domain.h"
 #include "testclient.h"
 
 #define ROUNDS 7
@@ -63,7 +64,8 @@ static void write_native(void *n)
 
 static void write_remote(void *n)
 {
-	memcpy(tc_at(&c, buf), data, *(size_t *)n);
+	/* As the runtime does it. */
+	vos_far_copy(tc_at(&c, buf), (unsigned char *)data, *(size_t *)n);
 	check(tc(&c, __NR_pwrite64, rfd, buf, *(size_t *)n, 0), (long)*(size_t *)n, "remote pwrite");
 }
 

@@ -206,23 +206,23 @@ uint64_t tc_submit(struct tc *c, uint32_t lane, uint16_t op, uint16_t flags, con
 	return req.user;
 }
 
-static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, uint64_t until);
+static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, int ms);
 
 bool tc_reap(struct tc *c, uint32_t lane, struct vos_cqe *ret, int ms)
 {
 	struct vos_lane_view *v = &c->lane[lane];
-	uint64_t until = now_ms() + (uint64_t)ms;
-
 	if (lane == 0 && c->nstash) {
 		*ret = c->stash[0];
 		memmove(c->stash, c->stash + 1, --c->nstash * sizeof c->stash[0]);
 		return true;
 	}
-	return reap(c, v, ret, until);
+	return reap(c, v, ret, ms);
 }
 
-static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, uint64_t until)
+static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, int ms)
 {
+	uint64_t until = 0;
+
 	for (;;) {
 		for (unsigned i = 0; i < 200; i++) {
 			int r = vos_cq_pop(v, ret);
@@ -231,11 +231,14 @@ static bool reap(struct tc *c, struct vos_lane_view *v, struct vos_cqe *ret, uin
 				die("absurd tail");
 			if (r)
 				return true;
-			if (c->spin)
+			if (c->spin || i < 100)
 				__builtin_ia32_pause();
 			else if (i % 8 == 7)
 				sched_yield();
 		}
+		/* The clock is asked only once there is something to wait for. */
+		if (!until)
+			until = now_ms() + (uint64_t)ms;
 		if (c->spin && now_ms() < until)
 			continue;
 		uint32_t word = vos_lane_publish_sleep(v->lane, VOS_ASLEEP_FUTEX);
@@ -254,7 +257,7 @@ long tc_x(struct tc *c, uint16_t op, const uint64_t a[6])
 	uint64_t user = tc_submit(c, 0, op, 0, a);
 
 	for (;;) {
-		if (!reap(c, &c->lane[0], &tc_cqe, now_ms() + 10000))
+		if (!reap(c, &c->lane[0], &tc_cqe, 10000))
 			die("no completion");
 		if (tc_cqe.user == user)
 			return tc_cqe.res;
