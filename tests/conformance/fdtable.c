@@ -1,5 +1,6 @@
 /* The table of descriptors: numbers, duplicates, flags, close on exec, /proc/self/fd, limits. */
 #include "check.h"
+#include <spawn.h>
 #include <sys/ioctl.h>
 #include <asm/sockios.h>
 #include <linux/close_range.h>
@@ -467,6 +468,30 @@ static void exec_closes_for_the_peer(void)
 	wait_status(pid);
 }
 
+static void spawn_closes_for_the_peer(void)
+{
+	char *argv[] = { "sh", "-c", "read line", NULL }, b[1];
+	posix_spawn_file_actions_t a;
+	int s[2], p[2];
+	pid_t pid;
+
+	tcp_pair(s);
+	OK(pipe(p));
+	/* That it has another one must not matter. */
+	OK(socket(AF_INET, SOCK_DGRAM, 0));
+	P0(posix_spawn_file_actions_init(&a));
+	P0(posix_spawn_file_actions_addclose(&a, s[0]));
+	P0(posix_spawn_file_actions_addclose(&a, s[1]));
+	P0(posix_spawn_file_actions_addclose(&a, p[1]));
+	P0(posix_spawn_file_actions_adddup2(&a, p[0], 0));
+	P0(posix_spawn(&pid, "/bin/sh", &a, NULL, argv, environ));
+	OK(close(s[0]));
+	/* The child lives, and has no descriptor of it. */
+	EQ(read(s[1], b, 1), 0);
+	OK(close(p[1]));
+	wait_status(pid);
+}
+
 static void standard_streams(void)
 {
 	/* A file in TEST_DIR as stdin and stdout of another program. */
@@ -586,7 +611,8 @@ static void owners(void)
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(dup_family), CASE(dup_over_kinds), CASE(fcntl_dup), CASE(close_is_once), CASE(status_flags_are_shared), CASE(ranges),
 	CASE(everything_closed), CASE(in_proc), CASE(sockets_in_proc), CASE(listing_of_proc), CASE(limit), CASE(accept_at_the_limit),
-	CASE(many_descriptors), CASE(through_fork), CASE(through_exec), CASE(exec_closes_for_the_peer), CASE(standard_streams),
+	CASE(many_descriptors), CASE(through_fork), CASE(through_exec), CASE(exec_closes_for_the_peer), CASE(spawn_closes_for_the_peer),
+	CASE(standard_streams),
 	CASE(identity), CASE(owners), CASE(threads_open_and_close),
 };
 

@@ -196,14 +196,13 @@ static uint32_t ofd_number(const struct vos_ofd *o)
 	return 0;
 }
 
-static int save_slot(struct vos_proc *p, int out, uint32_t fd, const uint8_t *seen)
+static int save_ofd(struct vos_ofd *o, int out, uint32_t fd, uint8_t kind, const uint8_t *seen)
 {
 	struct { struct save_slot s; char blob[VOS_FD_SAVE_MAX]; } r;
-	struct vos_ofd *o = p->ofd[fd];
 
 	memset(&r.s, 0, sizeof r.s);
 	r.s.fd = fd;
-	r.s.kind = p->fdkind[fd];
+	r.s.kind = kind;
 	r.s.size = sizeof r.s;
 	if (o) {
 		r.s.ofd = ofd_number(o);
@@ -248,10 +247,23 @@ int vos_fdmap_save(struct vos_proc *p, int out)
 	for (uint32_t fd = vos_fdmap_next(p, 0); err == 0 && fd < VOS_FDS_MAX; fd = vos_fdmap_next(p, fd + 1)) {
 		if (p->fdkind[fd] == VOS_FDKIND_OWN)
 			continue;
-		err = save_slot(p, out, fd, seen);
+		err = save_ofd(p->ofd[fd], out, fd, p->fdkind[fd], seen);
 		if (p->ofd[fd])
 			seen[ofd_number(p->ofd[fd])] = 1;
 	}
+	/*
+	 * Open files without a number here: a mapping's, and in a vfork child those that it closed.  The proxy of the new image has them
+	 * all, and a peer would wait for their end; so they travel as records of native slots, and are closed there.
+	 */
+	for (struct vos_ofd_chunk *c = vos_ofd_pool.chunks; c && err == 0; c = c->next)
+		for (size_t i = 0; i < VOS_OFD_PER_CHUNK && err == 0; i++) {
+			struct vos_ofd *o = &c->ofd[i];
+
+			/* The working directory travels by itself. */
+			if (!o->refs || seen[ofd_number(o)] || (o->family && o->family->id == VOS_FAMILY_CWD) || (o->domain && o->rfd < 0))
+				continue;
+			err = save_ofd(o, out, 0, VOS_FDKIND_NATIVE, seen);
+		}
 	if (err == 0)
 		err = write_all(out, &end, sizeof end);
 	vos_raw2(__NR_munmap, VOS_PTR(seen), (long)seen_size);
@@ -300,6 +312,8 @@ int vos_fdmap_load(struct vos_proc *p, const void *data, size_t len, size_t *ret
 			break;
 		if (s->has_ofd && !by_number[s->ofd])
 			by_number[s->ofd] = load_ofd(p, s);
+		if (s->kind == VOS_FDKIND_NATIVE)
+			continue;
 		/* Closed by the exec: close-on-exec is kept by the placeholder. */
 		if (vos_raw2(__NR_fcntl, s->fd, F_GETFD) < 0)
 			continue;
