@@ -88,6 +88,13 @@ static void fill(void)
 	close(at);
 }
 
+static void end(void)
+{
+	chmod(scratch, 0700);
+	empty(scratch);
+	rmdir(scratch);
+}
+
 static void begin(void)
 {
 	struct rlimit limit = { 1 << 20, 1 << 20 };
@@ -132,6 +139,7 @@ static void begin(void)
 			ops[nops++] = (uint16_t)op;
 	umask(0);
 	fill();
+	atexit(end);
 }
 
 static uint64_t argument(const uint8_t *b)
