@@ -371,6 +371,37 @@ struct two {
 	int fd;
 	int n;
 };
+static void traffic_class(void)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int)) * 2]; } c = { 0 };
+	char byte = 'x';
+	struct iovec v = { &byte, 1 };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c };
+	socklen_t n = sizeof a;
+	int one = 1, tclass = 32, hops = 7, seen = 0;
+	int x = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	if (x < 0 || bind(x, (void *)&a, sizeof a) < 0)
+		skip("there is no IPv6");
+	OK(getsockname(x, (void *)&a, &n));
+	OK(setsockopt(x, IPPROTO_IPV6, IPV6_RECVTCLASS, &one, sizeof one));
+	OK(setsockopt(x, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &one, sizeof one));
+	OK(setsockopt(x, IPPROTO_IPV6, IPV6_TCLASS, &tclass, sizeof tclass));
+	OK(setsockopt(x, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof hops));
+	EQ(sendto(x, "y", 1, 0, (void *)&a, sizeof a), 1);
+	EQ(recvmsg(x, &h, 0), 1);
+	for (struct cmsghdr *m = CMSG_FIRSTHDR(&h); m; m = CMSG_NXTHDR(&h, m)) {
+		int got;
+
+		EQ(m->cmsg_level, IPPROTO_IPV6);
+		memcpy(&got, CMSG_DATA(m), sizeof got);
+		EQ(got, m->cmsg_type == IPV6_TCLASS ? 32 : 7);
+		seen++;
+	}
+	EQ(seen, 2);
+}
+
 static void *flood(void *arg)
 {
 	struct two *t = arg;
@@ -421,6 +452,6 @@ static void echo_between_threads(void)
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(to_and_from), CASE(connected_sockets), CASE(truncated), CASE(large_datagrams), CASE(refused), CASE(error_queue),
 	CASE(control_messages), CASE(many_at_once), CASE(time_of_arrival), CASE(gathered_and_scattered), CASE(broadcast_and_groups),
-	CASE(version_six), CASE(echo_between_threads),
+	CASE(version_six), CASE(traffic_class), CASE(echo_between_threads),
 };
 CHECK_MAIN(cases)

@@ -19,7 +19,6 @@
 #ifndef TCP_ZEROCOPY_RECEIVE
 #define TCP_ZEROCOPY_RECEIVE 35
 #endif
-#define IP_TABLES_FIRST 64 /* netfilter's options: their structs hold addresses */
 
 long vos_exec_socket(struct vos_proxy *p, struct vos_op *op)
 {
@@ -307,9 +306,10 @@ static bool refused(long level, long name)
 	case SOL_SOCKET:
 		return name == SO_ATTACH_FILTER || name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_CBPF ||
 		       name == SO_ATTACH_REUSEPORT_EBPF || name == SO_ZEROCOPY;
-	case IPPROTO_IP:
-	case IPPROTO_IPV6:
-		return name >= IP_TABLES_FIRST && name < 128;
+	case IPPROTO_IP: /* ip_tables, arp_tables, ebtables */
+		return (name >= 64 && name < 70) || (name >= 96 && name < 100) || name >= 128;
+	case IPPROTO_IPV6: /* ip6_tables; 66 and 67 are IPV6_RECVTCLASS and IPV6_TCLASS */
+		return name == 64 || name == 65 || name == 68 || name == 69 || name >= 128;
 	case IPPROTO_TCP:
 		return name == TCP_ZEROCOPY_RECEIVE;
 	}
