@@ -5,6 +5,7 @@
  * whoever may find the node and write to it reaches the socket, from whatever path, and stat and unlink work as ever.
  */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include "../dispatch/path.h"
@@ -12,7 +13,7 @@
 
 long vos_call_mknodat(struct vos_frame *f);
 long vos_call_unlinkat(struct vos_frame *f);
-long vos_call_newfstatat(struct vos_frame *f);
+long vos_call_statx(struct vos_frame *f);
 long vos_call_faccessat2(struct vos_frame *f);
 
 /* A call of this family's own, as if the program had made it with arguments in the runtime's memory. */
@@ -21,6 +22,15 @@ static long on_path(vos_call_fn *fn, unsigned nr, const char *path, uint64_t a, 
 	struct vos_frame f = { .rax = nr, .rdi = (uint64_t)(int64_t)AT_FDCWD, .rsi = (uint64_t)(uintptr_t)path, .rdx = a, .r10 = b };
 
 	return fn(&f);
+}
+
+static long look_at(const char *path, unsigned flags, struct statx *ret)
+{
+	struct vos_frame f = { .rax = __NR_statx, .rdi = (uint64_t)(int64_t)AT_FDCWD, .rsi = (uint64_t)(uintptr_t)path, .rdx = flags,
+			       .r10 = STATX_BASIC_STATS | STATX_BTIME, .r8 = (uint64_t)(uintptr_t)ret };
+
+	memset(ret, 0, sizeof *ret);
+	return vos_call_statx(&f);
 }
 
 /*
@@ -65,19 +75,53 @@ static long with_address(struct vos_frame *f, const char *text, size_t len, bool
 	return vos_native(&call);
 }
 
-static long at_node(struct vos_frame *f, const struct vos_domain *d, const struct stat *st)
+/* What this process calls an address of ours, for getsockname and getpeername; the oldest is forgotten. */
+#define NAMES 64
+static struct name {
+	struct sockaddr_un own, given;
+	socklen_t own_len, len;
+} names[NAMES];
+static unsigned next_name;
+/* Never waited for: a child made while another thread held it must not hang for the sake of a name. */
+static _Atomic bool busy;
+
+static void remember(const char *own, size_t own_len, const char *path)
+{
+	struct name *n;
+
+	if (atomic_exchange_explicit(&busy, true, memory_order_acquire))
+		return;
+	n = &names[next_name++ % NAMES];
+	*n = (struct name){ .own.sun_family = AF_UNIX, .given.sun_family = AF_UNIX };
+	memcpy(n->own.sun_path + 1, own, own_len);
+	memcpy(n->given.sun_path, path, strnlen(path, sizeof n->given.sun_path));
+	n->own_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + own_len + 1);
+	/* Linux tells the terminating NUL as a part of the name, whether it was given or not. */
+	n->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strnlen(path, sizeof n->given.sun_path) + 1);
+	atomic_store_explicit(&busy, false, memory_order_release);
+}
+
+/* The time of its making tells a node from an older one of the same number, whose socket may live on. */
+static long at_node(struct vos_frame *f, const struct vos_domain *d, const struct statx *st, const char *path)
 {
 	char text[100];
-	int n = vos_fmt(text, sizeof text, "virtuos:%s:%lx:%lx", d->name, (unsigned long)st->st_dev, (unsigned long)st->st_ino);
+	int n = vos_fmt(text, sizeof text, "virtuos:%s:%x:%lx:%lx%x", d->name, st->stx_dev_major << 20 | st->stx_dev_minor,
+			(unsigned long)st->stx_ino, (unsigned long)st->stx_btime.tv_sec, st->stx_btime.tv_nsec);
+	long r;
 
-	return (size_t)n >= sizeof text ? -ENAMETOOLONG : with_address(f, text, (size_t)n - 1, true);
+	if ((size_t)n >= sizeof text)
+		return -ENAMETOOLONG;
+	r = with_address(f, text, (size_t)n, true);
+	if (r == 0 || r == -EINPROGRESS || r == -EAGAIN)
+		remember(text, (size_t)n, path);
+	return r;
 }
 
 long vos_unix_bind(struct vos_frame *f)
 {
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	struct vos_path p;
-	struct stat st;
+	struct statx st;
 	long r = name_of(f, &p, path);
 
 	if (r == 1)
@@ -93,9 +137,9 @@ long vos_unix_bind(struct vos_frame *f)
 	if (r == -EEXIST)
 		r = -EADDRINUSE;
 	if (r == 0) {
-		r = on_path(vos_call_newfstatat, __NR_newfstatat, path, (uint64_t)(uintptr_t)&st, AT_SYMLINK_NOFOLLOW);
+		r = look_at(path, AT_SYMLINK_NOFOLLOW, &st);
 		if (r == 0)
-			r = at_node(f, p.domain, &st);
+			r = at_node(f, p.domain, &st, path);
 		if (r < 0)
 			on_path(vos_call_unlinkat, __NR_unlinkat, path, 0, 0);
 	}
@@ -107,7 +151,7 @@ long vos_unix_connect(struct vos_frame *f)
 {
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	struct vos_path p;
-	struct stat st;
+	struct statx st;
 	long r = name_of(f, &p, path);
 
 	if (r == 1)
@@ -119,11 +163,39 @@ long vos_unix_connect(struct vos_frame *f)
 		vos_path_done(&p);
 		return r;
 	}
-	r = on_path(vos_call_newfstatat, __NR_newfstatat, path, (uint64_t)(uintptr_t)&st, 0);
+	r = look_at(path, 0, &st);
 	if (r == 0)
 		r = on_path(vos_call_faccessat2, __NR_faccessat2, path, 2 /* W_OK */, AT_EACCESS);
 	if (r == 0)
-		r = S_ISSOCK(st.st_mode) ? at_node(f, p.domain, &st) : -ECONNREFUSED;
+		r = S_ISSOCK(st.stx_mode) ? at_node(f, p.domain, &st, path) : -ECONNREFUSED;
 	vos_path_done(&p);
+	return r;
+}
+
+long vos_unix_name(struct vos_frame *f)
+{
+	struct sockaddr_un a = { 0 }, given;
+	socklen_t room, got, len = 0;
+	long r;
+
+	/* The room that was given is overwritten by the call. */
+	if (!vos_path_routed() || vos_copy_from_user(&room, vos_uptr(f->rdx), sizeof room) < 0)
+		return vos_native(f);
+	r = vos_native(f);
+	if (r < 0 || vos_copy_from_user(&got, vos_uptr(f->rdx), sizeof got) < 0 || got > room || got > sizeof a || got < 12 ||
+	    vos_copy_from_user(&a, vos_uptr(f->rsi), got) < 0 || a.sun_family != AF_UNIX || memcmp(a.sun_path, "\0virtuos:", 9) != 0 ||
+	    atomic_exchange_explicit(&busy, true, memory_order_acquire))
+		return r;
+	for (unsigned i = 0; i < NAMES && !len; i++)
+		if (names[i].own_len == got && memcmp(&names[i].own, &a, got) == 0) {
+			given = names[i].given;
+			len = names[i].len;
+		}
+	atomic_store_explicit(&busy, false, memory_order_release);
+	if (!len)
+		return r;
+	if (vos_copy_to_user(vos_uptr(f->rsi), &given, len < room ? len : room) < 0 ||
+	    vos_copy_to_user(vos_uptr(f->rdx), &len, sizeof len) < 0)
+		return -EFAULT;
 	return r;
 }

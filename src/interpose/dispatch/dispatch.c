@@ -67,7 +67,10 @@ static long remote_row(struct vos_frame *f, const struct vos_call *row)
 		if (f->rax == __NR_getdents64)
 			return vos_dir_hide_own(f);
 		return vos_native(f);
-	default: /* an epoll set is a descriptor of this kernel: its answer to read and the like is the right one */
+	default:
+		if (f->rax == __NR_getsockname || f->rax == __NR_getpeername)
+			return vos_unix_name(f);
+		/* an epoll set is a descriptor of this kernel: its answer to read and the like is the right one */
 		return vos_native(f);
 	}
 }

@@ -70,6 +70,9 @@ long vos_path_native(struct vos_frame *f, unsigned path_at, struct vos_path *p);
 /* getdents64 natively; in /proc/PID/fd without the runtime's own descriptors (calls/dir.c). */
 long vos_dir_hide_own(struct vos_frame *f);
 
+/* getsockname or getpeername of a native descriptor, whose name may lie below a prefix (calls/unix.c). */
+long vos_unix_name(struct vos_frame *f);
+
 /* Whether any prefix is routed at all. */
 static inline bool vos_path_routed(void)
 {

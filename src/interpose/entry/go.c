@@ -23,6 +23,8 @@ static bool more_than_fd(unsigned nr)
 	case __NR_epoll_ctl:
 	case __NR_bind:            /* a UNIX socket's name may lie in a domain */
 	case __NR_connect:
+	case __NR_getsockname:
+	case __NR_getpeername:
 	case __NR_sendmsg:
 	case __NR_recvmsg:
 	case __NR_sendmmsg:

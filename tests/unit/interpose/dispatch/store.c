@@ -75,6 +75,7 @@ bool vos_exe_readlink(uint64_t path, uint64_t buf, uint64_t size, long *ret);
 bool vos_exe_readlink(uint64_t path, uint64_t buf, uint64_t size, long *ret) { (void)path, (void)buf, (void)size, (void)ret; return false; }
 bool vos_exe_names(const char *path);
 bool vos_exe_names(const char *path) { (void)path; return false; }
+long vos_unix_name(struct vos_frame *f) { return vos_native(f); }
 const char *vos_exe_path(void);
 const char *vos_exe_path(void) { return NULL; }
 
