@@ -86,6 +86,7 @@ struct vos_carrier {
 	struct vos_lane_client *lane[VOS_DOMAINS_MAX]; /* of proc->domain[i]; NULL until first used */
 	struct vos_carrier *next;         /* proc's list */
 	struct vos_remote_counts remote;
+	uint32_t  ktid;                   /* as the kernel numbers it; tid is what the program believes */
 };
 
 /* A thread of the program: what the program believes is a kernel thread. */
@@ -95,6 +96,7 @@ struct vos_thread {
 	_Atomic uint32_t    sig_pending;  /* a signal waits for the way out: waits end with -VOS_ERESTARTSYS */
 	uint64_t            sigmask;      /* what the program believes masked of the signals that we never mask (entry/signal.h) */
 	struct vos_sigthread *sig;        /* entry/signal.h */
+	struct vos_uthread *ut;           /* uthread/; NULL: a kernel thread of its own */
 };
 
 /* The carrier of this thread.  Only valid where vos_entry or bring-up has set the GS base. */
@@ -184,6 +186,7 @@ struct vos_pending {
 	uint64_t user;                 /* its word on the wire */
 	uint64_t since;                /* when it was submitted, in ticks of the spinner's clock */
 	uint16_t op;
+	struct vos_uthread *waiter;    /* to be woken when it is done; NULL: whoever waits looks itself */
 };
 
 struct vos_wait {

@@ -7,6 +7,7 @@
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "../dispatch/table.h"
 
 /* vos_entry answers these; here they come only from other places. */
@@ -26,6 +27,11 @@ long vos_call_exit(struct vos_frame *f)
 {
 	struct vos_carrier *c = vos_self();
 
+	if (c->thread->ut) {
+		if (vos_ut_alone())
+			return vos_call_exit_group(f);
+		vos_ut_exit((long)f->rdi);
+	}
 	vos_lock(&c->proc->lock);
 	bool last = c->proc->carriers == c && c->next == NULL;
 	vos_unlock(&c->proc->lock);
@@ -72,6 +78,8 @@ static long credentials(struct vos_frame *f)
 	struct vos_proc *p = vos_self()->proc;
 	long r = vos_native(f);
 
+	if (r >= 0)
+		vos_ut_cred_changed();
 	if (r >= 0)
 		for (unsigned i = 0; vos_rooms[i]; i++)
 			if (vos_rooms[i]->cred_changed)

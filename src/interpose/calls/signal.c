@@ -6,6 +6,7 @@
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "../dispatch/table.h"
 
 /* sa_flags that this kernel family knows; others are dropped, and so seem to programs that ask (SA_UNSUPPORTED). */
@@ -202,7 +203,7 @@ static void release_held(struct vos_thread *t)
 	t->sig->held &= ~go;
 	for (int sig = 1; go; sig++, go >>= 1)
 		if (go & 1)
-			vos_raw3(SYS_tgkill, t->carrier->pid, t->carrier->tid, sig);
+			vos_raw3(SYS_tgkill, t->carrier->pid, t->carrier->ktid, sig);
 }
 
 long vos_call_rt_sigprocmask(struct vos_frame *f)
@@ -227,6 +228,8 @@ long vos_call_rt_sigprocmask(struct vos_frame *f)
 	if (f->rsi) {
 		uint64_t ours = set & VOS_SIG_OURS;
 
+		if (t->ut)
+			vos_ut_mask_changed(how == SIG_BLOCK ? kold | kset : how == SIG_UNBLOCK ? kold & ~kset : kset);
 		t->sigmask = how == SIG_BLOCK ? view | ours : how == SIG_UNBLOCK ? view & ~ours : ours;
 		if (t->sig->held & ~t->sigmask)
 			release_held(t);
@@ -249,6 +252,8 @@ long vos_call_rt_sigpending(struct vos_frame *f)
 	if (r < 0)
 		return r;
 	set |= self()->sig->held;
+	if (self()->ut)
+		set |= vos_ut_pending(self());
 	return vos_copy_to_user((void *)(uintptr_t)f->rdi, &set, f->rsi);
 }
 
@@ -305,6 +310,8 @@ int vos_sig_mask_begin(struct vos_sig_masked *m, uint64_t user_mask, uint64_t si
 	if (r < 0)
 		return (int)r;
 	m->active = true;
+	if (self()->ut)
+		vos_ut_mask_changed(mask);
 	return 0;
 }
 
@@ -319,5 +326,7 @@ void vos_sig_mask_end(struct vos_sig_masked *m)
 		/* A signal is noted: it is delivered under the mask of the call, and its handler returns to the old one. */
 		t->sig->restore = true;
 		t->sig->restore_mask = m->old_kernel;
+	} else if (t->ut) {
+		vos_ut_mask_changed(m->old_kernel);
 	}
 }

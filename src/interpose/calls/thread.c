@@ -13,6 +13,7 @@
 #include "../entry/user.h"
 #include "../entry/window.h"
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "../dispatch/table.h"
 
 /* The arguments of every form of clone. */
@@ -45,6 +46,7 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	err = all_masked(&old);
 	if (err < 0)
 		return err;
+	vos_ut_mask_all(true, 0);
 	vos_lock(&fork_lock);
 	for (i = 0; vos_rooms[i]; i++) {
 		err = vos_rooms[i]->fork_prepare ? vos_rooms[i]->fork_prepare(p) : 0;
@@ -53,6 +55,7 @@ static long make_fork(struct vos_frame *f, struct request *q)
 				if (vos_rooms[i]->fork_parent)
 					vos_rooms[i]->fork_parent(p, err);
 			vos_unlock(&fork_lock);
+			vos_ut_mask_all(false, old);
 			vos_sig_unblock(old);
 			return err;
 		}
@@ -71,6 +74,8 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	vos_unlock(&p->sigtab->lock);
 	if (r == 0) {
 		vos_carrier_fork_child();
+		if (vos_ut_self())
+			vos_ut_fork_child();
 		vos_stats_fork_child();
 		vos_self()->thread->sig->held = 0;
 	} else {
@@ -88,6 +93,7 @@ static long make_fork(struct vos_frame *f, struct request *q)
 		if (q->stack)
 			f->rsp = q->stack;
 	}
+	vos_ut_mask_all(false, old);
 	vos_sig_unblock(old);
 	return r;
 }
@@ -99,7 +105,7 @@ void vos_thread_start(struct vos_frame *f, uint64_t rsp)
 	struct vos_sigthread *s = c->thread->sig;
 
 	c->pid = (uint32_t)vos_raw0(SYS_getpid);
-	c->tid = (uint32_t)vos_raw0(SYS_gettid);
+	c->tid = c->ktid = (uint32_t)vos_raw0(SYS_gettid);
 	if (f->rsp == 0)
 		f->rsp = rsp;
 	f->rax = 0;
@@ -208,6 +214,15 @@ static long make_sharing(struct vos_frame *f, struct request *q)
 static long make(struct vos_frame *f, struct request *q)
 {
 	vos_self()->counts_native[(uint32_t)f->rax]++;
+	if ((q->flags & CLONE_THREAD) && vos_ut_carries()) {
+		struct vos_ut_clone c = { .flags = q->flags, .stack = q->stack };
+		bool three = q->nr == __NR_clone3;
+
+		c.parent_tid = three ? q->args.parent_tid : q->a[2];
+		c.child_tid = three ? q->args.child_tid : q->a[3];
+		c.tls = three ? q->args.tls : q->a[4];
+		return vos_ut_clone(f, &c);
+	}
 	return q->flags & CLONE_VM ? make_sharing(f, q) : make_fork(f, q);
 }
 

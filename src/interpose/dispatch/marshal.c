@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include "../uthread/uthread.h"
 #include "../entry/user.h"
 #include "marshal.h"
 #include "marshal_impl.h"
@@ -25,7 +26,11 @@ void vos_raise(int sig)
 	si.si_code = SI_USER;
 	si.si_pid = (pid_t)c->pid;
 	si.si_uid = (uid_t)vos_raw0(__NR_getuid);
-	vos_raw4(__NR_rt_tgsigqueueinfo, c->pid, c->tid, sig, VOS_PTR(&si));
+	if (c->thread->ut) {
+		vos_ut_send(c->thread->ut, &si);
+		return;
+	}
+	vos_raw4(__NR_rt_tgsigqueueinfo, c->pid, c->ktid, sig, VOS_PTR(&si));
 }
 
 bool vos_user_writable(uint64_t addr, uint64_t len)

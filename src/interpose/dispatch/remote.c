@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <time.h>
+#include "../uthread/uthread.h"
 #include "fdmap.h"
 #include "remote_impl.h"
 
@@ -91,6 +92,14 @@ static void complete(struct vos_lane_client *l, uint32_t i)
 	l->slot[i].p = NULL;
 	l->free_slot[l->nfree++] = (uint16_t)i;
 	l->held--;
+	if (p->waiter) {
+		struct vos_uthread *u = p->waiter;
+
+		p->waiter = NULL;
+		atomic_store_explicit(&p->done, 1, memory_order_relaxed);
+		vos_ut_ready(u);
+		return;
+	}
 	/* Release: its waiter may be another thread of a shared lane, and the memory is its own again after this store. */
 	atomic_store_explicit(&p->done, 1, memory_order_release);
 }
@@ -165,6 +174,7 @@ static int submit(struct vos_lane_client *l, const struct vos_req *req, struct v
 	p->slot = i;
 	p->user = r.user;
 	p->op = r.op;
+	p->waiter = NULL;
 	p->since = vos_ticks();
 	atomic_store_explicit(&p->done, 0, memory_order_relaxed);
 	l->slot[i].p = p;
@@ -190,6 +200,10 @@ static void doze(uint64_t ns)
 {
 	struct timespec ts = { 0, (long)ns };
 
+	if (vos_ut_self()) {
+		vos_ut_sleep(ns);
+		return;
+	}
 	vos_raw2(__NR_nanosleep, VOS_PTR(&ts), 0);
 }
 
@@ -365,7 +379,7 @@ static int sleep_futex(struct waiting *x, uint64_t left)
 
 	/* The last look, and the last look for a signal: one that comes later takes the word away, and the sleep ends at once. */
 	r = reap_all(x);
-	if (r < 0 && !(x->w->interruptible && vos_signalled())) {
+	if (r < 0 && !(x->w->interruptible && vos_signalled()) && !(vos_ut_self() && vos_ut_runnable())) {
 		vos_self()->remote.sleeps++;
 		how = t->ops->sleep_lane(t, l->v.lane, word, slice(x, left));
 	}
@@ -399,7 +413,7 @@ static int sleep_poll(struct waiting *x, uint64_t left)
 	/* A signal that comes after this look rings `wake`.  Without a lane there is nothing to ring: short slices. */
 	if (nsets == 0 && left > SLICE_NS)
 		left = SLICE_NS;
-	if (r >= 0 || (x->w->interruptible && vos_signalled()))
+	if (r >= 0 || (x->w->interruptible && vos_signalled()) || (vos_ut_self() && vos_ut_runnable()))
 		left = 0;
 	else
 		vos_self()->remote.sleeps++;
@@ -428,6 +442,116 @@ static int sleep_poll(struct waiting *x, uint64_t left)
 	return r >= 0 ? r : ready > 0 ? VOS_WAIT_NATIVE : -1;
 }
 
+/* ---- uthreads: the wait is a park, and the carrier looks for all of them ------------------------------------------------ */
+
+void vos_remote_poll_lanes(struct vos_carrier *c)
+{
+	for (unsigned i = 0; i < VOS_DOMAINS_MAX; i++) {
+		struct vos_lane_client *l = c->lane[i];
+
+		if (l && l->held && (vos_cq_peek(&l->v) || vos_conn_dead(l->conn)))
+			vos_remote_reap(l);
+	}
+}
+
+/*
+ * Nothing can run and requests are under way: looks, then sleeps, at most ns.  True when looking found something.
+ */
+bool vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
+{
+	static struct vos_spinner spinner;
+	struct vos_wait w = { .deadline_ns = VOS_NEVER, .interruptible = true };
+	struct waiting x = { .w = &w };
+	struct vos_spin_plan plan = vos_spin_plan(&spinner, 0);
+	uint64_t start = vos_ticks(), spent = 0;
+
+	for (unsigned i = 0; i < VOS_DOMAINS_MAX; i++)
+		if (c->lane[i] && c->lane[i]->held)
+			x.lane[x.nlanes++] = c->lane[i];
+	while (spin && spent < plan.yield) {
+		if (stirs(&x)) {
+			reap_all(&x);
+			if (vos_ut_runnable()) {
+				c->remote.spins++;
+				return true;
+			}
+		}
+		if (vos_signalled())
+			return false;
+		if (spent < plan.pause) {
+			for (unsigned i = 0; i < 8; i++)
+				__builtin_ia32_pause();
+			spent = vos_ticks() - start;
+		} else {
+			uint64_t before = spent;
+
+			c->remote.yields++;
+			vos_raw0(__NR_sched_yield);
+			spent = vos_ticks() - start;
+			vos_spin_yielded(&spinner, spent - before);
+		}
+	}
+	if (x.nlanes == 1)
+		sleep_futex(&x, ns);
+	else
+		sleep_poll(&x, ns);
+	return false;
+}
+
+static int wait_parked(struct waiting *x)
+{
+	struct vos_uthread *u = vos_ut_self();
+	struct vos_wait *w = x->w;
+	struct vos_ut_job job = { .nr = __NR_ppoll };
+	bool watching = false;
+	long why = 0;
+	int r;
+
+	if (w->nfds) {
+		struct timespec none = { 0, 0 };
+
+		if (vos_raw6(__NR_ppoll, VOS_PTR(w->fds), w->nfds, VOS_PTR(&none), 0, 8, 0) > 0)
+			return VOS_WAIT_NATIVE;
+		if (time_left(w) == 0)
+			return -ETIMEDOUT;
+		job.a[0] = (uint64_t)VOS_PTR(w->fds);
+		job.a[1] = w->nfds;
+		job.a[4] = 8;
+		watching = vos_ut_job_start(&job) == 0;
+	}
+	for (uint32_t i = 0; i < x->n; i++)
+		x->p[i]->waiter = u;
+	vos_ut_remote_waits(1);
+	for (;;) {
+		r = reap_all(x);
+		if (r >= 0)
+			break;
+		if (watching && job.done) {
+			r = VOS_WAIT_NATIVE;
+			break;
+		}
+		if (why < 0) {
+			r = (int)why;
+			break;
+		}
+		why = vos_ut_park(w->deadline_ns, w->interruptible);
+		if (why == -VOS_ERESTARTSYS && !w->interruptible)
+			why = 0;
+	}
+	vos_ut_remote_waits(-1);
+	for (uint32_t i = 0; i < x->n; i++)
+		x->p[i]->waiter = NULL;
+	while (watching && !job.done) {
+		vos_ut_job_cancel(&job);
+		vos_ut_park(vos_remote_now() + 1000000, false);
+	}
+	if (watching && job.result > 0 && r == -ETIMEDOUT)
+		r = VOS_WAIT_NATIVE;
+	if (r == VOS_WAIT_NATIVE && job.result < 0)
+		r = -VOS_ERESTARTSYS;
+	return r;
+}
+
 int vos_remote_wait(struct vos_pending **p, uint32_t n, struct vos_wait *w)
 {
 	struct waiting x = { .p = p, .n = n, .w = w };
@@ -446,6 +570,8 @@ int vos_remote_wait(struct vos_pending **p, uint32_t n, struct vos_wait *w)
 		}
 	}
 	r = reap_all(&x);
+	if (r < 0 && vos_ut_self())
+		return wait_parked(&x);
 	if (r < 0 && n && time_left(w))
 		r = look(&x, &slept);
 	while (r < 0) {

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
+#include "../uthread/uthread.h"
 #include "fdmap.h"
 #include "remote_impl.h"
 
@@ -238,6 +239,12 @@ static int join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_
 		m.geo.lanes = VOS_WISH_LANES;
 		m.geo.slots = VOS_WISH_SLOTS;
 		m.geo.data_stride = VOS_WISH_DATA;
+		if (vos_ut_on) {
+			/* One carrier: few lanes, each for as many requests as there can be. */
+			m.geo.lanes = 4;
+			m.geo.slots = VOS_SLOTS_MAX;
+			m.geo.data_stride = 4 * VOS_WISH_DATA;
+		}
 		m.fork_of = fork_of ? fork_of->proxy : 0;
 		m.aux[0] = end > now ? (end - now) / 1000000 + 1 : 1;
 		vos_msg_text(m.domain, sizeof m.domain, d->name);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <virtuos/raw.h>
+#include "../rt/rt.h"
 
 static inline void vos_spin_lock(_Atomic uint32_t *l)
 {
@@ -16,7 +17,7 @@ static inline void vos_spin_lock(_Atomic uint32_t *l)
 		while (atomic_load_explicit(l, memory_order_relaxed)) {
 			__builtin_ia32_pause();
 			/* With one core, or a holder that lost its slice, spinning only delays it. */
-			if (++n > 200)
+			if (++n > 200 && (!vos_lock_wait || !vos_lock_wait()))
 				vos_raw0(__NR_sched_yield);
 		}
 }

@@ -8,6 +8,7 @@
 #include "../dispatch/table.h"
 #include "../rewrite/apply.h"
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "bringup.h"
 #include "carrier.h"
 #include "enter.h"
@@ -231,6 +232,8 @@ static void start_domains(struct vos_start *s)
 			vos_fmt(line, sizeof line, VOS_ENV_POLICY ": %s", err);
 			refuse(line);
 		}
+		if (p->policy->threads == VOS_THREADS_MN)
+			vos_ut_init(p);
 		if (p->policy->net[0])
 			add_domain(p, VOS_KIND_NET, p->policy->net, NULL);
 		for (uint32_t i = 0; i < p->policy->nstores; i++)

@@ -127,7 +127,7 @@ void vos_carrier_become(struct vos_carrier *c)
 {
 	__asm__ volatile("wrgsbase %0" : : "r"(c) : "memory");
 	c->pid = (uint32_t)vos_raw0(SYS_getpid);
-	c->tid = (uint32_t)vos_raw0(SYS_gettid);
+	c->tid = c->ktid = (uint32_t)vos_raw0(SYS_gettid);
 }
 
 _Noreturn void vos_carrier_exit(long code)
@@ -173,7 +173,7 @@ void vos_carrier_fork_child(void)
 	vos_unlock(&p->lock);
 	vos_unlock(&spare_lock);
 	c->pid = (uint32_t)vos_raw0(SYS_getpid);
-	c->tid = (uint32_t)vos_raw0(SYS_gettid);
+	c->tid = c->ktid = (uint32_t)vos_raw0(SYS_gettid);
 	p->pid = c->pid;
 	memset(vos_carrier_counts(c), 0, COUNTS * sizeof(uint64_t));
 	memset(&c->remote, 0, sizeof c->remote);

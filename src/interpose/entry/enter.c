@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Between trampoline.S and the dispatcher: one call of the program, with what signals make of it. */
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "carrier.h"
 #include "enter.h"
 #include "signal.h"
@@ -19,6 +20,8 @@ void vos_enter(struct vos_frame *f)
 		vos_sigthread(t)->first = false;
 		vos_sig_unblock(vos_sigthread(t)->saved_mask);
 	}
+	if (__builtin_expect(t->ut != NULL, 0))
+		vos_ut_enter(t);
 	for (;;) {
 		vos_dispatch(f);
 		r = (long)f->rax;
@@ -33,6 +36,8 @@ void vos_enter(struct vos_frame *f)
 			f->rax = (uint64_t)-EINTR;
 		break;
 	}
+	if (__builtin_expect(t->ut != NULL, 0))
+		vos_ut_leave(t);
 	t->frame = NULL;
 	if (__builtin_expect(atomic_load_explicit(&t->sig_pending, memory_order_relaxed) != 0, 0))
 		vos_sig_deliver(f, again);
@@ -44,6 +49,8 @@ long vos_native(struct vos_frame *f)
 	uint32_t nr = (uint32_t)f->rax;
 
 	c->counts_native[nr < VOS_NR_END ? nr : VOS_NR_END]++;
+	if (__builtin_expect(c->thread->ut != NULL, 0))
+		return vos_ut_native(f);
 	return vos_window6((long)f->rax, f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9);
 }
 

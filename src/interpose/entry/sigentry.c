@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include "../rewrite/apply.h"
 #include "../rt/rt.h"
+#include "../uthread/uthread.h"
 #include "carrier.h"
 #include "enter.h"
 #include "frame.h"
@@ -36,6 +37,13 @@ static unsigned region_of(uint64_t rip)
 	return kind;
 }
 
+static bool vos_in_runtime(uint64_t rip)
+{
+	extern const char __ehdr_start[], etext[] __attribute__((visibility("hidden")));
+
+	return rip >= (uint64_t)(uintptr_t)__ehdr_start && rip < (uint64_t)(uintptr_t)etext;
+}
+
 static bool mend_user_fault(struct vos_uc *uc)
 {
 	for (const struct fixup *x = vos_user_fixups; x < vos_user_fixups_end; x++)
@@ -49,8 +57,8 @@ static bool mend_user_fault(struct vos_uc *uc)
 static void send_again(struct vos_carrier *c, int sig, const siginfo_t *info)
 {
 	/* The queue of signals is full: a plain signal still gets through, as from kill(2). */
-	if (vos_raw4(SYS_rt_tgsigqueueinfo, c->pid, c->tid, sig, VOS_PTR(info)) < 0)
-		vos_raw3(SYS_tgkill, c->pid, c->tid, sig);
+	if (vos_raw4(SYS_rt_tgsigqueueinfo, c->pid, c->ktid, sig, VOS_PTR(info)) < 0)
+		vos_raw3(SYS_tgkill, c->pid, c->ktid, sig);
 }
 
 static void default_action(int sig)
@@ -68,6 +76,21 @@ static bool on_alt(const stack_t *alt, uint64_t rsp)
 	return alt->ss_size && rsp > lo && rsp - lo <= alt->ss_size;
 }
 
+/* What signal frames look like here: for signals that are delivered to a uthread without ever having come as one. */
+static struct { bool known; uint64_t flags; uint16_t cs, ss; struct vos_fp_sw sw; } model;
+
+static void learn_model(const struct vos_uc *uc)
+{
+	const char *fp = (const char *)(uintptr_t)uc->fpstate;
+
+	model.flags = uc->flags;
+	model.cs = uc->cs;
+	model.ss = uc->ss;
+	if (fp)
+		memcpy(&model.sw, fp + 464, sizeof model.sw);
+	model.known = true;
+}
+
 static void note(struct vos_thread *t, siginfo_t *info, struct vos_uc *uc)
 {
 	struct vos_sigthread *s = t->sig;
@@ -75,7 +98,7 @@ static void note(struct vos_thread *t, siginfo_t *info, struct vos_uc *uc)
 
 	VOS_ASSERT(s->queued < VOS_SIG_QUEUE);
 	if (s->queued == 0) {
-		s->saved_mask = uc->mask;
+		s->saved_mask = t->ut ? vos_ut_mask(t, uc->mask) : uc->mask;
 		s->uc_flags = uc->flags;
 		s->cs = uc->cs;
 		s->ss = uc->ss;
@@ -84,6 +107,8 @@ static void note(struct vos_thread *t, siginfo_t *info, struct vos_uc *uc)
 	}
 	s->queue[s->queued++] = *info;
 	uc->mask = ~VOS_SIG_OURS;
+	if (t->ut)
+		vos_ut_noted();
 	atomic_store_explicit(&t->sig_pending, 1, memory_order_relaxed);
 }
 
@@ -233,6 +258,25 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		return nothing;
 	}
 
+	if (sig == SIGSYS && info->si_code == VOS_SI_KICK && vos_ut_kicked(c)) {
+		if (at == VOS_AT_WINDOW)
+			uc->rip = (uint64_t)(uintptr_t)vos_window_out;
+		return nothing;
+	}
+	if (sig == SIGSYS && (info->si_code == SI_TIMER || info->si_code == VOS_SI_TICK) && vos_ut_on) {
+		if (!model.known)
+			learn_model(uc);
+		if (at == VOS_AT_DONE && (long)uc->rax == -EINTR) {
+			uc->rax = c->nr;
+			uc->rcx = c->resume;
+			uc->rip = (uint64_t)(uintptr_t)vos_entry;
+		} else {
+			vos_ut_tick(at == VOS_AT_NONE_ && !vos_ut_switching() && !(uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp) &&
+				    !vos_in_runtime(uc->rip), uc->mask);
+		}
+		return nothing;
+	}
+
 	switch (at) {
 	case VOS_AT_RCX:
 		resume = uc->rcx, restart = true;
@@ -276,7 +320,7 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		send_again(c, sig, info);
 		return nothing;
 	default:
-		if (uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp) {
+		if ((uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp) || (t->ut && vos_ut_switching())) {
 			if (fault)
 				crash(sig, info, uc);
 			if (sig == SIGSYS && info->si_code == SYS_SECCOMP && t->frame)
@@ -333,6 +377,8 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 		temporary_mask(c, uc, &mask);
 	if (on_alt(&s->alt, (uint64_t)(uintptr_t)uc))
 		s->alt_disarmed = true;
+	if (t->ut)
+		vos_ut_handler(t, (uint64_t)(uintptr_t)uc);
 	mask |= act.mask;
 	if (!(act.flags & SA_NODEFER))
 		mask |= flag_of_sender;
@@ -344,7 +390,8 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 bool vos_sig_restarts(struct vos_thread *t)
 {
 	struct vos_sigtab *tab = t->carrier->proc->sigtab;
-	struct vos_ksigaction a = tab->act[t->sig->queue[0].si_signo];
+	int sig = t->sig->queued ? t->sig->queue[0].si_signo : t->ut ? vos_ut_first_signal(t) : 0;
+	struct vos_ksigaction a = tab->act[sig];
 
 	return a.handler <= 1 || (a.flags & SA_RESTART);
 }
@@ -363,13 +410,31 @@ void vos_sig_deliver(struct vos_frame *f, long nr)
 	char *fp;
 	uint32_t size;
 
-	if (s->queued == 0)
+	if (t->ut) {
+		vos_ut_settle(t);
+		if (s->queued == 0) {
+			if (!vos_ut_first_signal(t)) {
+				vos_ut_remask(t);
+				return;
+			}
+			s->saved_mask = vos_ut_mask(t, 0);
+			s->uc_flags = model.flags;
+			s->cs = model.cs;
+			s->ss = model.ss;
+			s->sw = model.sw;
+		}
+	} else if (s->queued == 0) {
 		return;
+	}
 	/* All is masked in the kernel, now also what is ours: they stay pending until the sigreturn below. */
 	vos_sig_block_all();
 	for (uint32_t i = 0; i < s->queued; i++)
 		send_again(c, s->queue[i].si_signo, &s->queue[i]);
 	s->queued = 0;
+	if (t->ut) {
+		vos_ut_release(t);
+		vos_ut_mask_left(s->saved_mask);
+	}
 	atomic_store_explicit(&t->sig_pending, 0, memory_order_relaxed);
 
 	/*

@@ -47,8 +47,8 @@ static void tell_others(void)
 	info.si_code = VOS_SI_SUD;
 	vos_lock(&p->lock);
 	for (struct vos_carrier *c = p->carriers; c; c = c->next)
-		if (c != self && c->tid)
-			vos_raw4(SYS_rt_tgsigqueueinfo, c->pid, c->tid, SIGSYS, VOS_PTR(&info));
+		if (c != self && c->ktid)
+			vos_raw4(SYS_rt_tgsigqueueinfo, c->pid, c->ktid, SIGSYS, VOS_PTR(&info));
 	vos_unlock(&p->lock);
 }
 

@@ -17,5 +17,6 @@ void vos_sud_thread(void);
 bool vos_sud_wanted(void);
 /* SIGSYS that we send to our own threads so that they call vos_sud_thread(). */
 #define VOS_SI_SUD (-0x5653)
+#define VOS_SI_TICK (-0x5654) /* uthread/preempt.c */
 
 #endif

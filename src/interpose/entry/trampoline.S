@@ -140,6 +140,9 @@ vos_call_place_entry:
 	mov	%rsp, %rdi
 .Lin_c:
 	call	vos_enter
+	.globl	vos_entry_leave
+	.hidden	vos_entry_leave
+vos_entry_leave:
 .Lleave:
 	/* Noted after the last look of vos_enter(), or before it returned: then not by these registers. */
 	mov	%gs:C_THREAD, %rax

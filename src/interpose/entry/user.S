@@ -122,6 +122,36 @@ vos_strncpy_from_user:
 	.cfi_endproc
 	.size	vos_strncpy_from_user, . - vos_strncpy_from_user
 
+	/* long vos_load_user32(uint32_t *ret, uint64_t addr) */
+	.globl	vos_load_user32
+	.hidden	vos_load_user32
+	.type	vos_load_user32, @function
+vos_load_user32:
+	.cfi_startproc
+	mov	(%rsi), %eax
+	mov	%eax, (%rdi)
+	xor	%eax, %eax
+	ret
+.Lload_end:
+	.cfi_endproc
+	.size	vos_load_user32, . - vos_load_user32
+
+	/* long vos_cas_user32(uint64_t addr, uint32_t old, uint32_t new): 1 done, 0 it was another value. */
+	.globl	vos_cas_user32
+	.hidden	vos_cas_user32
+	.type	vos_cas_user32, @function
+vos_cas_user32:
+	.cfi_startproc
+	mov	%esi, %eax
+	xor	%ecx, %ecx
+	lock cmpxchg %edx, (%rdi)
+	sete	%cl
+	mov	%ecx, %eax
+	ret
+.Lcas_end:
+	.cfi_endproc
+	.size	vos_cas_user32, . - vos_cas_user32
+
 	.type	user_fault, @function
 user_fault:
 	mov	$-14, %rax		/* -EFAULT */
@@ -137,6 +167,8 @@ vos_user_fixups:
 	.quad	vos_copy_to_region, .Lregion_end, user_fault
 	.quad	vos_clear_user, .Lclear_end, user_fault
 	.quad	vos_strncpy_from_user, .Lstr_end, user_fault
+	.quad	vos_load_user32, .Lload_end, user_fault
+	.quad	vos_cas_user32, .Lcas_end, user_fault
 vos_user_fixups_end:
 
 	.section .note.GNU-stack, "", @progbits

@@ -25,6 +25,10 @@ long vos_clear_user(void *user_dst, size_t n);
  */
 long vos_strncpy_from_user(char *dst, const char *user_src, size_t cap);
 
+/* A word as one access; and its exchange: 1 done, 0 it was another value.  -EFAULT. */
+long vos_load_user32(uint32_t *ret, uint64_t addr);
+long vos_cas_user32(uint64_t addr, uint32_t old, uint32_t new);
+
 static inline long vos_get_user64(uint64_t *ret, uint64_t user)
 {
 	return vos_copy_from_user(ret, (const void *)(uintptr_t)user, 8);

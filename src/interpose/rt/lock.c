@@ -4,6 +4,8 @@
 #include <virtuos/raw.h>
 #include "rt.h"
 
+bool (*vos_lock_wait)(void);
+
 void vos_lock(_Atomic uint32_t *l)
 {
 	uint32_t free_word = 0;
@@ -19,7 +21,8 @@ void vos_lock(_Atomic uint32_t *l)
 	}
 	/* Acquire: pairs with the release in vos_unlock(). */
 	while (atomic_exchange_explicit(l, 2, memory_order_acquire) != 0)
-		vos_raw4(SYS_futex, VOS_PTR(l), FUTEX_WAIT_PRIVATE, 2, 0);
+		if (!vos_lock_wait || !vos_lock_wait())
+			vos_raw4(SYS_futex, VOS_PTR(l), FUTEX_WAIT_PRIVATE, 2, 0);
 }
 
 void vos_unlock(_Atomic uint32_t *l)

@@ -17,6 +17,8 @@
 /* ---- locks: one word, 0 when free; a futex when contended.  Not recursive. --------------------------------------- */
 void vos_lock(_Atomic uint32_t *l);
 void vos_unlock(_Atomic uint32_t *l);
+/* Set when threads are uthreads: lets others run while a lock is held by one that is parked; false: sleep as usual. */
+extern bool (*vos_lock_wait)(void);
 
 /* ---- memory ------------------------------------------------------------------------------------------------------- */
 /* Zeroed, 16-byte aligned, or NULL.  Any thread. */
