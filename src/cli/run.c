@@ -325,9 +325,7 @@ static int become(const struct vos_cli_program *p, char **argv)
 /* What the grammar knows and this version cannot do: not taken as a wish that may be passed over. */
 static int not_yet(const struct vos_policy *p)
 {
-	if (p->threads == VOS_THREADS_MN && !getenv("VOS_UT_TRY"))
-		vos_cli_say("threads=mn is not there in this version: threads are the kernel's; leave it out, or threads=kernel");
-	else if (p->recover == VOS_RECOVER_REPLAY)
+	if (p->recover == VOS_RECOVER_REPLAY)
 		vos_cli_say("recover=replay is not there in this version: leave it out, or recover=fail");
 	else
 		return 0;

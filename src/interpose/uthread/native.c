@@ -216,7 +216,8 @@ long vos_ut_native(struct vos_frame *f)
 			return -EINVAL;
 		u->robust = f->rdi;
 		u->robust_len = f->rsi;
-		return 0;
+		/* The kernel walks it if the process is killed; it knows the carrier by its own number alone. */
+		return u->tid == vos_ut.c->ktid ? direct(f) : 0;
 	case __NR_get_robust_list: {
 		struct vos_uthread *v = f->rdi ? vos_ut_by_tid((uint32_t)f->rdi) : u;
 		uint64_t len = 24;
