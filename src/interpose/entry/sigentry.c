@@ -271,8 +271,31 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 			uc->rcx = c->resume;
 			uc->rip = (uint64_t)(uintptr_t)vos_entry;
 		} else {
-			vos_ut_tick(at == VOS_AT_NONE_ && !vos_ut_switching() && !(uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp) &&
-				    !vos_in_runtime(uc->rip), uc->mask);
+			bool program = true;
+
+			/* Just before a call or behind it all is the program's but for a register or two. */
+			switch (at) {
+			case VOS_AT_RCX:
+				uc->rip = (uint64_t)(uintptr_t)vos_entry;
+				break;
+			case VOS_AT_R11:
+				uc->rcx = uc->r11;
+				uc->rip = (uint64_t)(uintptr_t)vos_entry;
+				break;
+			case VOS_AT_BEGIN:
+				uc->rcx = c->resume;
+				uc->rip = (uint64_t)(uintptr_t)vos_entry;
+				break;
+			case VOS_AT_DONE:
+				uc->rip = uc->rcx = c->resume;
+				break;
+			case VOS_AT_DONE_RCX:
+				uc->rip = uc->rcx;
+				break;
+			default:
+				program = at == VOS_AT_NONE_ && !vos_in_runtime(uc->rip);
+			}
+			vos_ut_tick(program && !vos_ut_switching() && !(uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp), uc->mask);
 		}
 		return nothing;
 	}
