@@ -364,8 +364,10 @@ Test(remote, what_a_hostile_server_makes_up_ends_its_connection_and_nothing_else
 	}
 	cr_assert_leq(lost, 1, "an absurd head costs one connection at most");
 	cr_assert_eq(rcall(FAKE_MISBEHAVE, FAKE_TWICE, 0), 0);
-	(void)rcall(VOS_OP_NULL, 1, 0);
-	cr_assert_eq(rcall(VOS_OP_NULL, 1, 0), 2);
+	lost = 0;
+	for (int i = 0; i < 3; i++)
+		lost += rcall(VOS_OP_NULL, 1, 0) != 2;
+	cr_assert_leq(lost, 1, "an answer given twice costs one connection at most, whenever it is seen");
 	cr_assert_eq(rcall(FAKE_MISBEHAVE, FAKE_STRAY_WAKES, 0), 7, "stray wakes harm nothing");
 	struct vos_cqe cqe;
 	struct vos_req req = { .op = FAKE_MISBEHAVE, .arg = { FAKE_FLAGS } };
