@@ -246,8 +246,6 @@ enum { VOS_SHARED_GONE, VOS_SHARED_MAPPED, VOS_SHARED_FREE };
 void vos_shared_message(struct vos_proxy *p, const struct vos_msg *m, int fd);
 /* After a request that had the result res > 0, or ≥ 0 when it moves no bytes; its data are still in place. */
 void vos_shared_after(struct vos_proxy *p, struct vos_op *op, long res);
-/* The file that fd is open on may have another size now. */
-void vos_shared_resized(struct vos_proxy *p, int fd);
 /* The client is gone. */
 void vos_shared_end(struct vos_proxy *p);
 /* How many descriptors of ours they are; ret may be NULL. */

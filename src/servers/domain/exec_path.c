@@ -264,9 +264,7 @@ long vos_exec_truncate(struct vos_proxy *p, struct vos_op *op)
 	vos_raw1(__NR_close, fd);
 	if (file < 0)
 		return file;
-	r = vos_raw2(__NR_ftruncate, file, op->a[1]);
-	vos_shared_resized(p, (int)file);
-	return shut(file, r);
+	return shut(file, vos_raw2(__NR_ftruncate, file, op->a[1]));
 }
 
 /* ---- names ---- */

@@ -116,18 +116,6 @@ static uint64_t position(int fd, long moved)
 	return (uint64_t)(vos_raw3(__NR_lseek, fd, 0, SEEK_CUR) - moved);
 }
 
-void vos_shared_resized(struct vos_proxy *p, int fd)
-{
-	struct vos_shared *s;
-	struct stat st;
-
-	if (!p->shared || vos_raw2(__NR_fstat, fd, VOS_PTR(&st)))
-		return;
-	s = find(p, st.st_dev, st.st_ino);
-	if (s)
-		vos_raw2(__NR_ftruncate, s->fd, st.st_size);
-}
-
 void vos_shared_after(struct vos_proxy *p, struct vos_op *op, long res)
 {
 	struct vos_shared *s;
@@ -138,15 +126,8 @@ void vos_shared_after(struct vos_proxy *p, struct vos_op *op, long res)
 	switch (op->nr) {
 	case __NR_read: case __NR_readv: case __NR_pread64: case __NR_preadv: case __NR_preadv2:
 	case __NR_write: case __NR_writev: case __NR_pwrite64: case __NR_pwritev: case __NR_pwritev2:
-	case __NR_fallocate:
+	case __NR_ftruncate: case __NR_fallocate:
 		break;
-	case __NR_ftruncate:
-		vos_shared_resized(p, fd);
-		return;
-	case __NR_openat: case __NR_openat2:
-		/* Where the flags stand is the call's affair; the size is right in any case. */
-		vos_shared_resized(p, (int)res);
-		return;
 	case __NR_sendfile:
 		fd = (int)op->a[0];
 		break;
@@ -160,6 +141,9 @@ void vos_shared_after(struct vos_proxy *p, struct vos_op *op, long res)
 	if (!s)
 		return;
 	switch (op->nr) {
+	case __NR_ftruncate:
+		vos_raw2(__NR_ftruncate, s->fd, st.st_size);
+		return;
 	case __NR_fallocate:
 		off = (uint64_t)op->a[2];
 		len = (uint64_t)op->a[3];
