@@ -32,7 +32,6 @@ struct vos_req {
 _Static_assert(sizeof(struct vos_req) == 64, "MUST NOT CHANGE: one line");
 
 #define VOS_REQ_NOWAIT 1u /* never wait: answer -EAGAIN instead */
-#define VOS_REQ_MAPPED 2u /* a write of what stands in a shared mapping of the file: the mapping is not to take it over */
 
 /* One completion. */
 struct vos_cqe {

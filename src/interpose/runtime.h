@@ -327,11 +327,4 @@ int vos_remote_recred(struct vos_proc *p);
 int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *ret_fd, int *ret_hold,
 		       bool *ret_fresh);
 
-/*
- * The segment holds what the file holds: from now on the domain keeps them alike, and when this process dies its proxy writes back
- * through `writer`, a remote descriptor of this connection (-1: nothing was stored).  0 or negative errno: without it only
- * msync and munmap write back.
- */
-int vos_remote_segment_filled(struct vos_domain *d, int hold, int32_t writer);
-
 #endif

@@ -418,78 +418,9 @@ static void shown_in_maps(void)
 	EQ(found, 1);
 }
 
-static void killed_with_stores(void)
-{
-	int fd = make_file("f", ""), p[2];
-	char b[8] = "";
-
-	OK(ftruncate(fd, 3 * 4096));
-	OK(pipe(p));
-	pid_t pid = fork();
-	if (pid == 0) {
-		int mine = OK(open("f", O_RDWR));
-		char *m = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, mine, 0);
-
-		CHECK(m != MAP_FAILED);
-		memcpy(m + 5000, "stored", 6);
-		EQ(write(p[1], "x", 1), 1);
-		pause();
-	}
-	EQ(read(p[0], b, 1), 1);
-	/* Seen by a reader without a mapping, at once. */
-	EQ(pread(fd, b, 6, 5000), 6);
-	CHECK(memcmp(b, "stored", 6) == 0);
-	kill(pid, SIGKILL);
-	wait_status(pid);
-	/* And there afterwards. */
-	memset(b, 0, sizeof b);
-	EQ(pread(fd, b, 6, 5000), 6);
-	CHECK(memcmp(b, "stored", 6) == 0);
-	settle();
-	memset(b, 0, sizeof b);
-	EQ(pread(fd, b, 6, 5000), 6);
-	CHECK(memcmp(b, "stored", 6) == 0);
-}
-
-static void others_write(void)
-{
-	int fd = make_file("f", "0123456789"), p[2], q[2];
-	char b[1];
-
-	OK(pipe(p));
-	OK(pipe(q));
-	/* A process that never maps the file. */
-	pid_t pid = fork();
-	if (pid == 0) {
-		int mine = OK(open("f", O_RDWR));
-
-		EQ(read(p[0], b, 1), 1);
-		EQ(pwrite(mine, "AB", 2, 2), 2);
-		EQ(write(q[1], "x", 1), 1);
-		EQ(read(p[0], b, 1), 1);
-		OK(lseek(mine, 8, SEEK_SET));
-		EQ(write(mine, "CDEF", 4), 4);
-		EQ(write(q[1], "x", 1), 1);
-		_exit(0);
-	}
-	char *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(m != MAP_FAILED);
-	m[0] = 'x';
-	EQ(write(p[1], "x", 1), 1);
-	EQ(read(q[0], b, 1), 1);
-	CHECK(memcmp(m, "x1AB456789", 10) == 0);
-	m[1] = 'y';
-	EQ(write(p[1], "x", 1), 1);
-	EQ(read(q[0], b, 1), 1);
-	CHECK(memcmp(m, "xyAB4567CDEF", 12) == 0);
-	wait_ok(pid);
-	OK(munmap(m, 4096));
-	CHECK(strcmp(slurp("f"), "xyAB4567CDEF") == 0);
-}
-
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(private_reading), CASE(private_writing), CASE(shared_writing), CASE(writes_reach_the_mapping), CASE(coherent_at_once),
-	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes), CASE(killed_with_stores), CASE(others_write),
+	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes),
 	CASE(through_fork), CASE(large_and_random), CASE(threads_touch_together), CASE(shown_in_maps),
 };
 CHECK_MAIN(cases)

@@ -4,9 +4,8 @@
  *
  * Private: anonymous memory that holds the file's bytes of the moment of the mmap.  Shared: the segment of the file, a memfd
  * that all processes of the session map, filled from the file once; what the program stores there is found by comparing with
- * a shadow and written back at msync, munmap, exec and exit, and before this process reads the file.  The domain knows of the
- * segment: what others write shows in it, what they read comes from it, and what a killed process stored is written back there.
- * Pages past the end of the file come from an empty memfd, so that touching them is SIGBUS.
+ * a shadow and written back at msync, munmap, exec and exit, and before this process reads the file.  Pages past the end of the
+ * file come from an empty memfd, so that touching them is SIGBUS.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -31,7 +30,6 @@ struct vos_mapfile {
 	uint64_t size;               /* of the file as we know it */
 	uint64_t view_size;          /* of view and shadow: whole pages */
 	int segment, hold;
-	bool told, told_writer;      /* the domain knows of the segment, and of the writer */
 	uint32_t maps;
 };
 
@@ -101,7 +99,7 @@ static long store(struct vos_ofd *o, const unsigned char *mem, uint64_t off, uin
 
 	while (r >= 0 && len) {
 		size_t n = len < vos_transfer_max(lane) ? (size_t)len : vos_transfer_max(lane);
-		struct vos_req req = { .op = __NR_pwrite64, .flags = VOS_REQ_MAPPED, .arg = { (uint64_t)rfd, 0, n, off } };
+		struct vos_req req = { .op = __NR_pwrite64, .arg = { (uint64_t)rfd, 0, n, off } };
 		void *buf = vos_lane_alloc(lane, n, &req.arg[1]);
 
 		if (!buf)
@@ -442,22 +440,6 @@ static long read_only(int fd)
 	return vos_raw4(__NR_openat, AT_FDCWD, VOS_PTR(name), O_RDONLY | O_CLOEXEC, 0);
 }
 
-/* Under the lock.  A failure leaves the file as alike as this process makes it. */
-static void tell_domain(struct vos_mapfile *m)
-{
-	struct vos_lane_client *lane;
-	int32_t rfd = -1;
-
-	if (m->hold < 0 || (m->told && (m->told_writer || !m->writer)))
-		return;
-	if (m->writer && vos_ofd_lane(m->writer, &lane, &rfd) < 0)
-		return;
-	if (vos_remote_segment_filled(m->domain, m->hold, rfd) < 0)
-		return;
-	m->told = true;
-	m->told_writer = m->writer != NULL;
-}
-
 static long map_shared(struct vos_ofd *o, uint64_t addr, uint64_t len, int prot, int flags, uint64_t off, const struct stat *st)
 {
 	bool writable = (o->flags & O_ACCMODE) == O_RDWR;
@@ -481,7 +463,6 @@ static long map_shared(struct vos_ofd *o, uint64_t addr, uint64_t len, int prot,
 	}
 	if (r < 0)
 		goto fail;
-	tell_domain(m);
 	fd = writable ? m->segment : read_only(m->segment);
 	if (fd < 0)
 		fd = m->segment;

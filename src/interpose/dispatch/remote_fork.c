@@ -381,27 +381,3 @@ int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_
 	*ret_fresh = m.aux[1] != 0;
 	return 0;
 }
-
-int vos_remote_segment_filled(struct vos_domain *d, int hold, int32_t writer)
-{
-	struct vos_conn *c = vos_conn_of(vos_self()->proc, d);
-	struct vos_msg_fds fds;
-	struct vos_msg m;
-	int r;
-
-	if (!alive(c))
-		return -EIO;
-	vos_msg_init(&m, VOS_MSG_SHMAP);
-	m.kind = d->kind;
-	m.proxy = c->proxy;
-	m.aux[2] = 1;
-	m.aux[3] = writer < 0 ? 0 : (uint64_t)writer + 1;
-	vos_msg_text(m.domain, sizeof m.domain, d->name);
-	vos_msg_text(m.text, sizeof m.text, d->root);
-	r = vos_msg_send(hold, &m, &c->t.region_fd, 1, vos_msg_deadline(FORK_MS));
-	if (r == 0)
-		r = vos_msg_recv(hold, &m, &fds, vos_msg_deadline(FORK_MS));
-	if (r == 0)
-		vos_msg_close_fds(&fds);
-	return r ? r : m.status;
-}

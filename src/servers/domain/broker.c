@@ -14,7 +14,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,7 +33,6 @@
 struct proxy {
 	struct proxy *next;
 	uint64_t id, fork_of;
-	uint32_t uid;
 	pid_t    pid;          /* 0: a fork that has not said so yet */
 	int      channel;
 	bool     announced;    /* the supervisor has had its SPAWNED */
@@ -52,23 +50,11 @@ struct token {
 	bool     held;               /* until the supervisor says otherwise */
 };
 
-/* A file that some client has mapped shared, for the proxies of its user. */
-struct shared {
-	struct shared *next;
-	uint64_t dev, ino;
-	uint32_t uid;
-	int      fd;
-	uint64_t memory;       /* inode of fd */
-	uint64_t *waiting;     /* nobody maps it any more: proxies that have not said that it is written back */
-	uint32_t nwaiting;
-};
-
 struct broker {
 	const struct vos_domain_cfg *cfg;
 	int epfd, sigfd;
 	struct proxy *proxies;
 	uint32_t nproxies;
-	struct shared *shared;
 	struct token token[TOKENS_MAX];
 	uint32_t ntokens;
 	struct vos_msg in, out;
@@ -93,103 +79,12 @@ static void to_supervisor(struct broker *b, const struct vos_msg *m)
 	exit(r == -ETIMEDOUT ? 1 : 0);
 }
 
-static int send_shared(struct proxy *p, const struct shared *s, uint64_t what, uint64_t detail)
-{
-	struct vos_msg m;
-
-	vos_msg_init(&m, VOS_MSG_SHMAP);
-	m.aux[0] = s->dev;
-	m.aux[1] = s->ino;
-	m.aux[2] = what;
-	m.aux[3] = detail;
-	return vos_msg_send(p->channel, &m, &s->fd, what == VOS_SHARED_MAPPED, 0);
-}
-
-/*
- * A proxy that has just come up hears of all files of its user.  One that is too busy to take such a word goes without: a mapping
- * that it does not hear of is merely not alike at once, and that one is gone it sees by itself.
- */
-static void tell_shared(struct broker *b, struct proxy *p)
-{
-	for (struct shared *s = b->shared; s; s = s->next)
-		if (s->uid == p->uid && !s->waiting)
-			send_shared(p, s, VOS_SHARED_MAPPED, 0);
-}
-
-/* All is in the file: from here on that is what counts. */
-static void shared_gone(struct broker *b, struct shared *s)
-{
-	struct shared **at = &b->shared;
-
-	/* The mark: see shared.c. */
-	fchmod(s->fd, 0);
-	for (struct proxy *p = b->proxies; p; p = p->next)
-		if (p->up && p->uid == s->uid)
-			send_shared(p, s, VOS_SHARED_GONE, s->memory);
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	close(s->fd);
-	free(s->waiting);
-	free(s);
-}
-
-/* A proxy has written back, or is gone.  memory 0: all of them. */
-static void shared_done(struct broker *b, uint64_t id, uint64_t memory)
-{
-	struct shared *next;
-
-	for (struct shared *s = b->shared; s; s = next) {
-		next = s->next;
-		if (!s->waiting || (memory && s->memory != memory))
-			continue;
-		for (uint32_t i = 0; i < s->nwaiting; i++)
-			if (s->waiting[i] == id)
-				s->waiting[i--] = s->waiting[--s->nwaiting];
-		if (s->nwaiting == 0)
-			shared_gone(b, s);
-	}
-}
-
-/* SHMAP of the supervisor: a client has mapped a file, or the last one has let go of it. */
-static void shared(struct broker *b, const struct vos_msg *m, struct vos_msg_fds *fds)
-{
-	struct shared *s = b->shared;
-	struct stat st;
-
-	while (s && (s->dev != m->aux[0] || s->ino != m->aux[1] || s->uid != m->uid || s->waiting))
-		s = s->next;
-	if (!s && m->aux[2] && fds->n == 1 && fstat(fds->fd[0], &st) == 0) {
-		s = malloc(sizeof *s);
-		if (!s)
-			return;
-		*s = (struct shared){ b->shared, m->aux[0], m->aux[1], m->uid, vos_msg_take(fds, 0), st.st_ino, NULL, 0 };
-		b->shared = s;
-	}
-	if (!s)
-		return;
-	if (m->aux[2] == 0)
-		s->waiting = malloc((b->nproxies + 1) * sizeof *s->waiting);
-	for (struct proxy *p = b->proxies; p; p = p->next) {
-		if (!p->up || p->uid != s->uid)
-			continue;
-		if (m->aux[2])
-			send_shared(p, s, VOS_SHARED_MAPPED, p->id == m->proxy ? m->aux[3] : 0);
-		else if (send_shared(p, s, VOS_SHARED_FREE, s->memory) == 0 && s->waiting)
-			s->waiting[s->nwaiting++] = p->id;
-	}
-	if (m->aux[2] == 0 && s->nwaiting == 0)
-		shared_gone(b, s);
-}
-
 static void announce(struct broker *b, struct proxy *p, int status, const char *text)
 {
 	if (p->announced)
 		return;
 	p->announced = true;
 	p->up = status == 0;
-	if (p->up)
-		tell_shared(b, p);
 	p->beating = true;
 	p->beat_at = now_s();
 	vos_msg_init(&b->out, VOS_MSG_SPAWNED);
@@ -227,7 +122,6 @@ static void drop(struct broker *b, struct proxy *p)
 		at = &(*at)->next;
 	*at = p->next;
 	b->nproxies--;
-	shared_done(b, p->id, 0);
 	/* Closing alone is not enough: a child that was forked just now still holds all our descriptors, and the set its entry. */
 	epoll_ctl(b->epfd, EPOLL_CTL_DEL, p->channel, NULL);
 	close(p->channel);
@@ -289,7 +183,6 @@ static int spawn(struct broker *b, const struct vos_msg *m, struct vos_msg_fds *
 		close(pair[1]);
 		return -ENOMEM;
 	}
-	p->uid = m->uid;
 	if (parent) {
 		p->fork_of = parent->id;
 		memcpy(give, fds->fd, 4 * sizeof give[0]);
@@ -404,10 +297,6 @@ static void from_proxy(struct broker *b, struct proxy *p, struct vos_msg *m, str
 		other = by_id(b, m->proxy);
 		if (other && !other->announced && other->fork_of == p->id && m->status < 0)
 			announce(b, other, m->status, "the proxy could not be forked");
-		break;
-	case VOS_MSG_SHMAP:
-		if (m->aux[3])
-			shared_done(b, p->id, m->aux[3]);
 		break;
 	case VOS_MSG_BEAT:
 		p->beating = true;
@@ -541,9 +430,6 @@ static void from_supervisor(struct broker *b)
 		}
 		break;
 	}
-	case VOS_MSG_SHMAP:
-		shared(b, &b->in, &fds);
-		break;
 	case VOS_MSG_BEAT:
 		to_supervisor(b, &b->in);
 		break;
@@ -556,8 +442,6 @@ static void from_supervisor(struct broker *b)
 		break;
 	case VOS_MSG_RECRED:
 		p = by_id(b, b->in.proxy);
-		if (p)
-			p->uid = b->in.uid;
 		/* Else it is gone, and GONE, which is on its way, is the answer. */
 		if (p && p->up && vos_msg_send(p->channel, &b->in, NULL, 0, 0) == -ETIMEDOUT) {
 			b->in.status = -EAGAIN;

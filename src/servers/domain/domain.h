@@ -172,8 +172,6 @@ struct vos_proxy {
 	struct vos_workers *workers;
 
 	unsigned char *far_buffer;   /* far.c */
-	struct vos_shared *shared;      /* NULL: no file that this proxy knows of is mapped shared */
-
 	char     str[2][VOS_PATH_MAX];  /* copies of the present request's strings */
 	char     path[2][VOS_PATH_MAX]; /* path.c's scratch */
 };
@@ -235,21 +233,6 @@ void vos_rfd_hold(struct vos_proxy *p, struct vos_op *op);
 void vos_rfd_release(struct vos_proxy *p, struct vos_op *op);
 /* Closes every descriptor that is neither the client's nor in keep (ascending). */
 void vos_rfd_sweep(struct vos_proxy *p, const int *keep, unsigned nkeep);
-
-/*
- * shared.c: files that clients have mapped shared.  SHMAP of the broker, aux[0..1] = dev, ino: aux[2] says what.  MAPPED: the memfd comes
- * along; aux[3] = 0, or 1 + the descriptor through which this proxy writes back.  FREE: nobody maps it; write back, and answer
- * the same.  GONE: all is in the file.  In both aux[3] = inode of the memfd.
- */
-enum { VOS_SHARED_GONE, VOS_SHARED_MAPPED, VOS_SHARED_FREE };
-/* SHMAP of the broker; takes over fd (-1: none). */
-void vos_shared_message(struct vos_proxy *p, const struct vos_msg *m, int fd);
-/* After a request that had the result res > 0, or ≥ 0 when it moves no bytes; its data are still in place. */
-void vos_shared_after(struct vos_proxy *p, struct vos_op *op, long res);
-/* The client is gone. */
-void vos_shared_end(struct vos_proxy *p);
-/* How many descriptors of ours they are; ret may be NULL. */
-unsigned vos_shared_fds(const struct vos_proxy *p, int *ret);
 
 /* exec_sync.c; the broker, before its first proxy. */
 void vos_exec_locks_prepare(void);

@@ -208,7 +208,7 @@ long vos_exec_own(struct vos_proxy *p, struct vos_op *op, const struct vos_req *
 {
 	int32_t fd = (int32_t)req->arg[0];
 
-	if (req->flags & ~(VOS_REQ_NOWAIT | VOS_REQ_MAPPED))
+	if (req->flags & ~VOS_REQ_NOWAIT)
 		return -EINVAL;
 	switch (req->op) {
 	case VOS_OP_NULL:

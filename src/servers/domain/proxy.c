@@ -58,7 +58,6 @@ void vos_proxy_end(struct vos_proxy *p, int status, const char *format, ...)
 		va_end(ap);
 		tell_broker(p, -EPROTO, text);
 	}
-	vos_shared_end(p);
 	if (p->t.base) {
 		/* A courtesy: the truth is the end of the control socket. */
 		atomic_store(&vos_region_server(p->t.base)->state, VOS_SERVER_DEAD);
@@ -124,10 +123,8 @@ static int by_number(const void *a, const void *b)
 /* The child of a fork of this proxy.  Only this thread exists; workers and their calls were the parent's. */
 static void forked(struct vos_proxy *p, const struct vos_msg *m, struct vos_msg_fds *fds)
 {
-	int got[4], *keep = malloc((10 + vos_shared_fds(p, NULL)) * sizeof *keep), n = 0, r;
+	int got[4], keep[10], n = 0, r;
 
-	if (!keep)
-		_exit(1);
 	tie_to_broker(p);
 	vos_serve_forget(p);
 	p->engine->finish(p);
@@ -148,10 +145,8 @@ static void forked(struct vos_proxy *p, const struct vos_msg *m, struct vos_msg_
 		keep[n++] = p->root_fd;
 	if (p->cwd_fd >= 0)
 		keep[n++] = p->cwd_fd;
-	n += (int)vos_shared_fds(p, keep + n);
 	qsort(keep, (size_t)n, sizeof keep[0], by_number);
 	vos_rfd_sweep(p, keep, (unsigned)n);
-	free(keep);
 	for (uint32_t fd = 0; fd < p->rfd_size; fd++)
 		p->rfd[fd].waiting = 0;
 	r = bring_up(p, m, got, p->channel);
@@ -210,9 +205,6 @@ static void take_message(struct vos_proxy *p)
 	case VOS_MSG_EXPORT:
 	case VOS_MSG_IMPORT:
 		vos_exec_broker(p, &m, fds.n ? vos_msg_take(&fds, 0) : -1);
-		break;
-	case VOS_MSG_SHMAP:
-		vos_shared_message(p, &m, fds.n ? vos_msg_take(&fds, 0) : -1);
 		break;
 	case VOS_MSG_BEAT:
 		vos_msg_send(p->channel, &m, NULL, 0, 0);

@@ -96,8 +96,6 @@ static void complete(struct vos_proxy *p, struct vos_op *op, long res)
 	struct vos_cqe cqe = { .user = op->user, .res = res, .flags = op->cqe_flags, .aux = op->aux, .aux2 = op->aux2 };
 	uint32_t mode;
 
-	if (p->shared && !vos_is_err(res))
-		vos_shared_after(p, op, res);
 	if (!vos_is_err(res) && (op->lenp_out || op->ios_out[0]))
 		vos_validate_out(op);
 	if (vos_cq_push(v, &cqe))

@@ -73,7 +73,7 @@ int vos_validate(struct vos_proxy *p, struct vos_op *op, const struct vos_req *r
 
 	if (req->op >= VOS_NR_END || !call->name || call->exec == VOS_X_NONE)
 		return -ENOSYS;
-	if (req->flags & ~(VOS_REQ_NOWAIT | VOS_REQ_MAPPED))
+	if (req->flags & ~VOS_REQ_NOWAIT)
 		return -EINVAL;
 	for (unsigned i = 0; i < 6 && !r; i++) {
 		uint64_t v = req->arg[i], param = VOS_ARG_PARAM(call->arg[i]);

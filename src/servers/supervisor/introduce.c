@@ -72,11 +72,6 @@ static struct vos_prx *claimed(struct vos_talk *t, uint64_t id)
 	return p;
 }
 
-bool vos_introduce_claims(struct vos_talk *t)
-{
-	return claimed(t, t->msg.proxy) != NULL;
-}
-
 static void late_spawn(struct vos_timer *timer)
 {
 	struct vos_prx *p = container_of(timer, struct vos_prx, timer);

@@ -20,40 +20,8 @@ struct vos_seg {
 	uint64_t epoch, dev, ino, size;
 	int      fd;
 	unsigned holders;
-	bool     told;         /* the domain knows of it */
 };
 static struct vos_seg *segments;
-
-/* The proxies of the user keep file and memory alike; `proxy` writes back through its descriptor writer - 1. */
-static void tell_broker(struct vos_seg *s, uint64_t proxy, uint64_t writer, bool there)
-{
-	struct vos_msg m;
-
-	vos_msg_init(&m, VOS_MSG_SHMAP);
-	m.uid = (uint32_t)s->uid;
-	m.proxy = proxy;
-	m.aux[0] = s->dev;
-	m.aux[1] = s->ino;
-	m.aux[2] = there;
-	m.aux[3] = writer;
-	vos_dom_send(s->dom, &m, &s->fd, there);
-}
-
-/* A later message of the conversation: the segment is filled, and `proxy` is the caller's. */
-static void filled(struct vos_talk *t)
-{
-	struct vos_seg *s = t->seg;
-	struct vos_msg m;
-
-	if (s->dom != t->dom || s->epoch != t->dom->epoch || t->dom->state != VOS_DOM_UP || !vos_introduce_claims(t)) {
-		vos_talk_fail(t, -ESRCH, "no such proxy of this caller in domain %s", t->dom->label);
-		return;
-	}
-	s->told = true;
-	tell_broker(s, t->msg.proxy, t->msg.aux[3], true);
-	vos_msg_init(&m, VOS_MSG_SHMAP);
-	vos_talk_answer(t, &m, NULL, 0);
-}
 
 void vos_segment_release(struct vos_talk *t)
 {
@@ -62,8 +30,6 @@ void vos_segment_release(struct vos_talk *t)
 	t->seg = NULL;
 	if (!s || --s->holders)
 		return;
-	if (s->told && s->dom->state == VOS_DOM_UP && s->dom->epoch == s->epoch)
-		tell_broker(s, 0, 0, false);
 	while (*link != s)
 		link = &(*link)->next;
 	*link = s->next;
@@ -90,10 +56,6 @@ void vos_segment(struct vos_talk *t)
 	struct vos_msg m;
 	bool fresh = !s;
 
-	if (t->seg && t->msg.proxy) {
-		filled(t);
-		return;
-	}
 	if (t->seg) {
 		vos_talk_fail(t, -EBUSY, "one segment a conversation");
 		return;
@@ -111,7 +73,7 @@ void vos_segment(struct vos_talk *t)
 			vos_talk_fail(t, -ENOMEM, "the supervisor is out of memory");
 			return;
 		}
-		*s = (struct vos_seg){ segments, t->dom, t->peer.uid, t->dom->epoch, t->msg.aux[0], t->msg.aux[1], 0, s->fd, 0, false };
+		*s = (struct vos_seg){ segments, t->dom, t->peer.uid, t->dom->epoch, t->msg.aux[0], t->msg.aux[1], 0, s->fd, 0 };
 		segments = s;
 	}
 	t->seg = s;

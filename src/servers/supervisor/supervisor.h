@@ -216,8 +216,6 @@ void vos_control(struct vos_talk *t);
 /* A watcher's domain moved, or its time is up: the output ends. */
 void vos_control_done(struct vos_talk *t, const char *line);
 
-/* Whether the caller is the client of the proxy that its message names. */
-bool vos_introduce_claims(struct vos_talk *t);
 void vos_segment(struct vos_talk *t);
 void vos_segment_release(struct vos_talk *t);
 

@@ -245,12 +245,6 @@ int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_
 	return -ENOSYS;
 }
 
-int vos_remote_segment_filled(struct vos_domain *d, int hold, int32_t writer)
-{
-	(void)d, (void)hold, (void)writer;
-	return -ENOSYS;
-}
-
 void store_reboot(void)
 {
 	for (uint32_t i = 0; i < store_proc.ndomains; i++)
