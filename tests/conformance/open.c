@@ -289,9 +289,33 @@ static void special_files(void)
 	EQ(read(n, b, 4), 0);
 }
 
+/* A writer who opens, writes and is gone before its reader has begun to wait is not missed. */
+static void writer_comes_and_goes(void)
+{
+	OK(mkfifo("fifo", 0600));
+	for (int i = 0; i < 100; i++) {
+		char b[4];
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			int r = OK(open("fifo", O_RDONLY));
+
+			EQ(read(r, b, 4), 2);
+			EQ(read(r, b, 4), 0);
+			EQ(fcntl(r, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDONLY);
+			_exit(0);
+		}
+		int w = OK(open("fifo", O_WRONLY));
+		EQ(write(w, "hi", 2), 2);
+		OK(close(w));
+		wait_ok(pid);
+	}
+}
+
 static const struct check_case cases[] = {
 	CASE(create_and_exclusive), CASE(truncate_on_open), CASE(mode_and_umask), CASE(permissions),
 	CASE(dropped_privileges), CASE_IN_MAIN(directory_flag), CASE(nofollow), CASE(path_descriptors),
 	CASE(temporary_files), CASE(status_flags), CASE(lowest_number), CASE(special_files),
+	CASE(writer_comes_and_goes),
 };
 CHECK_MAIN(cases)

@@ -83,6 +83,8 @@ struct vos_op {
 	uint16_t req_flags;
 	bool     listed;             /* in its lane's list: has waited */
 	bool     cancelled;          /* the client asked for its end */
+	bool     enough;             /* one of two answers is there: the other may be taken back */
+	bool     on_worker;          /* a worker's answer is owed */
 	bool     timed;              /* a time limit is armed */
 	uint8_t  wait_mode;          /* VOS_OP_WAIT_*: what the engine was asked */
 	uint32_t inflight;           /* answers that the engine still owes */
@@ -125,7 +127,7 @@ struct vos_op {
 	struct pollfd *pfd;          /* VOS_OP_WAIT_MANY */
 	uint32_t npfd;
 };
-enum { VOS_OP_WAIT_NONE, VOS_OP_WAIT_ONE, VOS_OP_WAIT_MANY, VOS_OP_WAIT_CALL, VOS_OP_WAIT_WORKER, VOS_OP_WAIT_BROKER };
+enum { VOS_OP_WAIT_NONE, VOS_OP_WAIT_ONE, VOS_OP_WAIT_MANY, VOS_OP_WAIT_CALL, VOS_OP_WAIT_WORKER, VOS_OP_WAIT_BOTH, VOS_OP_WAIT_BROKER };
 
 struct vos_lane_state {
 	struct vos_lane_view view;
@@ -276,6 +278,12 @@ extern const struct vos_engine_ops vos_engine_poll;
 long vos_wait_poll(struct vos_proxy *p, struct vos_op *op, int fd, uint32_t events);
 long vos_wait_call(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6]);
 long vos_wait_worker(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6]);
+/*
+ * A worker's call and a poll at once: two answers.  The resume function finds op->on_worker false when the worker's is there,
+ * and op->inflight 0 when it has the second; with the first it takes the other back by vos_wait_enough().
+ */
+long vos_wait_both(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6], int fd, uint32_t events);
+long vos_wait_enough(struct vos_proxy *p, struct vos_op *op);
 
 /* worker.c: threads that enter one system call each, and no libc. */
 int  vos_worker_init(struct vos_proxy *p);

@@ -147,7 +147,7 @@ static int has_answer(struct polled *e, uint32_t i, uint64_t now, long *ret_res)
 			return 1;
 		}
 	}
-	if (w->op->cancelled)
+	if (w->op->cancelled || w->op->enough)
 		*ret_res = -ECANCELED;
 	else if (w->deadline_ns && now >= w->deadline_ns)
 		*ret_res = -ETIME;

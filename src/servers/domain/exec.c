@@ -81,6 +81,31 @@ long vos_wait_worker(struct vos_proxy *p, struct vos_op *op, long nr, const long
 	return r ? r : VOS_PENDING;
 }
 
+long vos_wait_both(struct vos_proxy *p, struct vos_op *op, long nr, const long a[6], int fd, uint32_t events)
+{
+	int r;
+
+	if (op->cancelled)
+		return -ECANCELED;
+	/* The worker first: it has begun nothing when the poll cannot be asked for and it is stopped again. */
+	r = vos_worker_call(p, op, nr, a);
+	if (r)
+		return r;
+	r = p->engine->poll(p, op, fd, events);
+	op->wait_mode = VOS_OP_WAIT_BOTH;
+	return r ? vos_wait_enough(p, op) : VOS_PENDING;
+}
+
+long vos_wait_enough(struct vos_proxy *p, struct vos_op *op)
+{
+	op->enough = true;
+	if (op->on_worker)
+		vos_worker_cancel(p, op);
+	else
+		p->engine->cancel(p, op);
+	return VOS_PENDING;
+}
+
 /* ---- operations beside the system calls ---- */
 
 static long op_path(struct vos_proxy *p, struct vos_op *op, const struct vos_req *req)

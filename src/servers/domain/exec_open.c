@@ -21,8 +21,41 @@ static long reopened(struct vos_proxy *p, struct vos_op *op, long res)
 	return vos_is_err(res) ? res : vos_rfd_add(p, (int)res, (int)op->a[2], &op->aux);
 }
 
-/* Opens what fd (which the op then owns) holds, waiting as long as it takes. */
-static long open_waiting(struct vos_proxy *p, struct vos_op *op, int fd, uint64_t flags)
+/*
+ * One of the two answers of vos_wait_both() for the reader of a FIFO.  a[0] and a[1] keep what the worker opened and whether
+ * the end that was open before has hung up.
+ */
+static long fifo_opened(struct vos_proxy *p, struct vos_op *op, long res)
+{
+	int fd = op->tmp_fd;
+
+	if (!op->on_worker && op->stage == 0) {
+		op->stage = 1;
+		op->a[0] = res;
+	} else {
+		op->a[1] = res > 0;
+	}
+	if (op->inflight)
+		return vos_wait_enough(p, op);
+	if (!vos_is_err(op->a[0]))
+		return reopened(p, op, op->a[0]);
+	if (op->a[1]) {
+		op->tmp_fd = -1;
+		vos_raw3(__NR_fcntl, fd, F_SETFL, op->a[2]);
+		return vos_rfd_add(p, fd, (int)op->a[2], &op->aux);
+	}
+	if (op->cancelled)
+		return -ECANCELED;
+	/* Stopped by ourselves: the poll could not be asked for. */
+	return op->a[0] == -ECANCELED || op->a[0] == -EINTR ? -ENOMEM : op->a[0];
+}
+
+/*
+ * Opens what fd (which the op then owns) holds, waiting as long as it takes.  A reader's end that is open already must be
+ * watched beside: the kernel waits for a writer who comes after the call began, and one may have come, written and gone before
+ * the worker began it.  That the end then reports as a hang-up, and only then: nothing did before its first writer.
+ */
+static long open_waiting(struct vos_proxy *p, struct vos_op *op, int fd, uint64_t flags, bool reader)
 {
 	long a[6] = { AT_FDCWD, 0, (long)((flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC | O_NOCTTY), 0 };
 
@@ -31,10 +64,11 @@ static long open_waiting(struct vos_proxy *p, struct vos_op *op, int fd, uint64_
 	if (!op->mem)
 		return -ENOMEM;
 	a[1] = VOS_PTR(vos_path_of_fd(op->mem, fd));
+	op->a[0] = op->a[1] = 0;
 	op->a[2] = (long)flags;
 	op->fd = -1;
-	op->resume = reopened;
-	return vos_wait_worker(p, op, __NR_openat, a);
+	op->resume = reader ? fifo_opened : reopened;
+	return reader ? vos_wait_both(p, op, __NR_openat, a, fd, 0) : vos_wait_worker(p, op, __NR_openat, a);
 }
 
 static long open_one(struct vos_proxy *p, struct vos_op *op, int dirfd, const char *path, uint64_t flags, uint64_t mode,
@@ -71,7 +105,7 @@ long vos_exec_open_any(struct vos_proxy *p, struct vos_op *op, int dirfd, const 
 			vos_raw1(__NR_close, held);
 			return fd;
 		}
-		return open_waiting(p, op, (int)held, flags);
+		return open_waiting(p, op, (int)held, flags, false);
 	}
 	if (fd < 0)
 		return fd;
@@ -85,7 +119,7 @@ long vos_exec_open_any(struct vos_proxy *p, struct vos_op *op, int dirfd, const 
 		 * its reader, as it would natively.
 		 */
 		p->rfd[fd].kind = VOS_RFD_FREE;
-		return open_waiting(p, op, (int)fd, flags);
+		return open_waiting(p, op, (int)fd, flags, true);
 	}
 	vos_raw3(__NR_fcntl, fd, F_SETFL, (long)(flags & ~(uint64_t)O_NONBLOCK));
 	return fd;

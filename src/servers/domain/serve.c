@@ -111,10 +111,10 @@ static void complete(struct vos_proxy *p, struct vos_op *op, long res)
 static void cancel_op(struct vos_proxy *p, struct vos_op *op)
 {
 	op->cancelled = true;
-	if (op->wait_mode == VOS_OP_WAIT_WORKER)
+	if (op->on_worker)
 		vos_worker_cancel(p, op);
 	/* The broker answers soon, whatever it was asked. */
-	else if (op->wait_mode != VOS_OP_WAIT_BROKER)
+	if (op->wait_mode != VOS_OP_WAIT_WORKER && op->wait_mode != VOS_OP_WAIT_BROKER)
 		p->engine->cancel(p, op);
 }
 

@@ -207,6 +207,7 @@ int vos_worker_call(struct vos_proxy *p, struct vos_op *op, long nr, const long 
 	if (!w && !all->n)
 		return -EAGAIN;
 	op->inflight++;
+	op->on_worker = true;
 	op->wait_mode = VOS_OP_WAIT_WORKER;
 	if (w) {
 		start(w, op);
@@ -226,7 +227,7 @@ void vos_worker_cancel(struct vos_proxy *p, struct vos_op *op)
 	struct vos_workers *all = p->workers;
 	static const uint64_t one = 1;
 
-	if (!op->inflight)
+	if (!op->on_worker)
 		return;
 	if (op->worker) {
 		atomic_store_explicit(&op->worker->stop, 1, memory_order_seq_cst);
@@ -242,7 +243,7 @@ int vos_worker_fd(struct vos_proxy *p)
 	return p->workers->efd;
 }
 
-/* Answers what was cancelled in the queue. */
+/* Answers what need not be called any more. */
 static int reap_queue(struct vos_proxy *p)
 {
 	struct vos_workers *all = p->workers;
@@ -250,13 +251,14 @@ static int reap_queue(struct vos_proxy *p)
 	int n = 0;
 
 	while ((op = *at)) {
-		if (!op->cancelled) {
+		if (!op->cancelled && !op->enough) {
 			last = op;
 			at = &op->wnext;
 			continue;
 		}
 		*at = op->wnext;
 		op->inflight--;
+		op->on_worker = false;
 		vos_serve_resume(p, op, -ECANCELED);
 		n++;
 	}
@@ -316,6 +318,7 @@ int vos_worker_reap(struct vos_proxy *p)
 			all->idle = w;
 		}
 		op->inflight--;
+		op->on_worker = false;
 		op->worker = NULL;
 		if (res == -EINTR && op->cancelled)
 			res = -ECANCELED;
