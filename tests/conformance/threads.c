@@ -457,6 +457,30 @@ static void setuid_reaches_all(void)
 	ERR(setuid(0), EPERM);
 }
 
+static void *sets_ids(void *arg)
+{
+	struct stat st;
+
+	for (int i = 0; i < 50; i++) {
+		OK(syscall(SYS_setresuid, -1, -1, -1));
+		OK(fstat(*(int *)arg, &st));
+	}
+	return NULL;
+}
+
+/* setuid() of a threaded program is a call of each thread, all at once. */
+static void ids_from_many_threads(void)
+{
+	pthread_t t[8];
+	int fd = make_file("kept", "x");
+
+	for (int i = 0; i < 8; i++)
+		P0(pthread_create(&t[i], NULL, sets_ids, &fd));
+	for (int i = 0; i < 8; i++)
+		P0(pthread_join(t[i], NULL));
+	OK(close(fd));
+}
+
 static void *named(void *arg)
 {
 	char b[32];
@@ -575,6 +599,7 @@ static void fork_from_threads(void)
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(create_and_join), CASE(detached), CASE(blocking_in_many), CASE(files_in_many), CASE(mutex_and_condition),
 	CASE(kinds_of_mutex), CASE(rwlock_and_barrier), CASE(semaphores_between_processes), CASE(cancelled), CASE(storage_of_threads),
-	CASE(main_ends_first), CASE(setuid_reaches_all), CASE(names), CASE(robust), CASE(identities), CASE(fork_from_threads),
+	CASE(main_ends_first), CASE(setuid_reaches_all), CASE(ids_from_many_threads), CASE(names), CASE(robust),
+	CASE(identities), CASE(fork_from_threads),
 };
 CHECK_MAIN(cases)

@@ -81,6 +81,9 @@ static void forget(struct vos_conn *c)
 	vos_conn_free(c);
 }
 
+/* A change of credentials at a time: setuid() of a threaded program is a call of each thread, and a proxy takes one at once. */
+static _Atomic uint32_t recred_lock;
+
 void vos_remote_fork_child(struct vos_proc *p, struct vos_fork_conns *f)
 {
 	struct vos_carrier *me = vos_self();
@@ -89,6 +92,7 @@ void vos_remote_fork_child(struct vos_proc *p, struct vos_fork_conns *f)
 	memset(me->lane, 0, sizeof me->lane);
 	memset(&me->remote, 0, sizeof me->remote);
 	p->remote = NULL;
+	recred_lock = 0;
 	for (uint32_t i = 0; i < p->ndomains; i++) {
 		struct vos_domain *d = p->domain[i];
 		struct vos_conn *c = f->conn[i];
@@ -322,6 +326,7 @@ int vos_remote_recred(struct vos_proc *p)
 {
 	int first = 0;
 
+	vos_lock(&recred_lock);
 	for (uint32_t i = 0; i < p->ndomains; i++) {
 		struct vos_domain *d = p->domain[i];
 		struct vos_conn *c = vos_conn_of(p, d);
@@ -342,6 +347,7 @@ int vos_remote_recred(struct vos_proc *p)
 			first = first ? first : r;
 		}
 	}
+	vos_unlock(&recred_lock);
 	return first;
 }
 
