@@ -620,6 +620,44 @@ static void host_and_store_mixed(void)
 	CHECK(memcmp(b, "host", 4) == 0);
 }
 
+/* O_DIRECT wants memory, lengths and offsets that are multiples of a block. */
+static void past_the_cache(void)
+{
+	static const size_t sizes[] = { 512, 4096, 65536, 1u << 20, (1u << 21) + 4096 };
+	const size_t most = (1u << 21) + 4096;
+	struct stat st;
+	struct statx stx;
+	unsigned char *w, *r;
+	int fd = open("direct", O_RDWR | O_CREAT | O_DIRECT, 0600);
+
+	if (fd < 0 && errno == EINVAL)
+		skip("this file system has no O_DIRECT");
+	OK(fd);
+	P0(posix_memalign((void **)&w, 4096, most));
+	P0(posix_memalign((void **)&r, 4096, most));
+	for (size_t i = 0; i < most; i++)
+		w[i] = (unsigned char)(i * 31 + i / 4096);
+	OK(statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx));
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		ssize_t n = (ssize_t)sizes[i];
+
+		if ((stx.stx_mask & STATX_DIOALIGN) && sizes[i] % stx.stx_dio_offset_align)
+			continue;
+		OK(ftruncate(fd, 0));
+		EQ(pwrite(fd, w, sizes[i], 0), n);
+		memset(r, 0, sizes[i]);
+		EQ(pread(fd, r, sizes[i], 0), n);
+		CHECK(memcmp(r, w, sizes[i]) == 0);
+		OK(fstat(fd, &st));
+		EQ(st.st_size, n);
+		/* By the file's own offset, up to its end. */
+		OK(lseek(fd, 0, SEEK_SET));
+		EQ(read(fd, r, sizes[i]), n);
+		EQ(read(fd, r, sizes[i]), 0);
+	}
+	OK(close(fd));
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(write_then_read), CASE_IN_MAIN(short_reads_and_end_of_file), CASE(positioned_leave_the_offset), CASE(append),
 	CASE(append_from_two_processes), CASE_IN_MAIN(vectors), CASE(vector_limits), CASE(version_two_vectors), CASE(zero_length),
@@ -627,6 +665,6 @@ static const struct check_case cases[] = {
 	CASE(offsets_beyond_four_gibibytes), CASE(large_transfers), CASE(every_size), CASE(dup_shares_the_offset),
 	CASE(fork_shares_the_offset), CASE(forked_writers_share_one_offset), CASE(threads_share_one_offset),
 	CASE(unlinked_but_open), CASE(truncate_under_a_reader), CASE(file_size_limit), CASE(write_up_to_a_fault), CASE(clone_range), CASE(copy_file_range_in_one_store),
-	CASE(host_and_store_mixed),
+	CASE(host_and_store_mixed), CASE(past_the_cache),
 };
 CHECK_MAIN(cases)

@@ -17,7 +17,8 @@ unsigned char *vos_far_buffer(struct vos_proxy *p, size_t len)
 	if (len < VOS_FAR_MIN || len > LARGEST)
 		return NULL;
 	if (!p->far_buffer)
-		p->far_buffer = aligned_alloc(64, LARGEST);
+		/* A page's alignment: a file with O_DIRECT is read into it too. */
+		p->far_buffer = aligned_alloc(4096, LARGEST);
 	return p->far_buffer;
 }
 
