@@ -244,6 +244,108 @@ static void vectors_in_threads(void)
 		P0(pthread_join(t[i], NULL));
 }
 
+__attribute__((target("avx512f,avx512bw"))) static void avx512_across(long nr, unsigned char (*in)[64])
+{
+	unsigned char out[7][64];
+
+	asm volatile(
+		"vmovdqu64 0(%[in]), %%zmm0\n vmovdqu64 64(%[in]), %%zmm9\n vmovdqu64 128(%[in]), %%zmm15\n"
+		"vmovdqu64 192(%[in]), %%zmm16\n vmovdqu64 256(%[in]), %%zmm22\n vmovdqu64 320(%[in]), %%zmm31\n"
+		"kmovq 384(%[in]), %%k0\n kmovq 392(%[in]), %%k1\n kmovq 400(%[in]), %%k7\n"
+		"syscall\n"
+		"vmovdqu64 %%zmm0, 0(%[out])\n vmovdqu64 %%zmm9, 64(%[out])\n vmovdqu64 %%zmm15, 128(%[out])\n"
+		"vmovdqu64 %%zmm16, 192(%[out])\n vmovdqu64 %%zmm22, 256(%[out])\n vmovdqu64 %%zmm31, 320(%[out])\n"
+		"kmovq %%k0, 384(%[out])\n kmovq %%k1, 392(%[out])\n kmovq %%k7, 400(%[out])\n"
+		"vzeroupper\n"
+		: "+a"(nr)
+		: [in] "r"(in), [out] "r"(out)
+		: "rcx", "r11", "memory", "xmm0", "xmm9", "xmm15");
+	CHECK(memcmp(in, out, 6 * 64 + 24) == 0);
+}
+
+static void x87_across(long nr, double v)
+{
+	unsigned short cw = 0x0b7f, got_cw;
+	double got;
+
+	/* A value left on the stack of the unit, and a rounding mode. */
+	asm volatile("fldcw %[cw]\n fldl %[v]\n syscall\n fstpl %[got]\n fnstcw %[got_cw]\n fninit"
+		     : "+a"(nr), [got] "=m"(got), [got_cw] "=m"(got_cw)
+		     : [cw] "m"(cw), [v] "m"(v)
+		     : "rcx", "r11", "memory");
+	CHECK(got == v);
+	EQ(got_cw, cw);
+}
+
+static void mxcsr_across(long nr, unsigned mode)
+{
+	unsigned mx = 0x1f80 | mode << 13, got;
+
+	asm volatile("ldmxcsr %[mx]\n syscall\n stmxcsr %[got]\n ldmxcsr %[usual]"
+		     : "+a"(nr), [got] "=m"(got)
+		     : [mx] "m"(mx), [usual] "m"((unsigned){ 0x1f80 })
+		     : "rcx", "r11", "memory");
+	EQ(got & 0xe000, mx & 0xe000);
+}
+
+__attribute__((target("avx"))) static void nothing_across(long nr)
+{
+	unsigned char out[3][32], zero[32] = { 0 };
+
+	asm volatile("vzeroall\n syscall\n vmovdqu %%ymm0, 0(%[out])\n vmovdqu %%ymm7, 32(%[out])\n vmovdqu %%ymm15, 64(%[out])\n"
+		     : "+a"(nr) : [out] "r"(out) : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+		       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	for (int i = 0; i < 3; i++)
+		CHECK(memcmp(out[i], zero, 32) == 0);
+}
+
+static void *unit_thread(void *arg)
+{
+	long me = (long)arg;
+	unsigned char z[7][64];
+
+	for (int i = 0; i < 500; i++) {
+		switch (me % 6) {
+		case 0:
+			sse_across(SYS_sched_yield, 0, 0, 0);
+			break;
+		case 1:
+			if (__builtin_cpu_supports("avx"))
+				avx_across(SYS_sched_yield, 0, 0, 0);
+			break;
+		case 2:
+			if (__builtin_cpu_supports("avx512bw")) {
+				for (int k = 0; k < 7; k++)
+					fill(z[k], 64, i + k, me);
+				avx512_across(SYS_sched_yield, z);
+			}
+			break;
+		case 3:
+			x87_across(SYS_sched_yield, me + i / 7.0);
+			break;
+		case 4:
+			mxcsr_across(SYS_sched_yield, (me + i) & 3);
+			break;
+		case 5:
+			if (__builtin_cpu_supports("avx"))
+				nothing_across(SYS_sched_yield);
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Threads that use different units of the processor and give way to each other. */
+static void units_in_threads(void)
+{
+	pthread_t t[12];
+
+	for (long i = 0; i < 12; i++)
+		P0(pthread_create(&t[i], NULL, unit_thread, (void *)(i * 5 % 12)));
+	for (long i = 0; i < 12; i++)
+		P0(pthread_join(t[i], NULL));
+}
+
 static volatile sig_atomic_t hits;
 static void clobbers(int sig, siginfo_t *si, void *uc)
 {
@@ -318,7 +420,7 @@ static void gs_and_fs(void)
 
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(general_registers), CASE(status_flags), CASE(numbers_out_of_range), CASE(dirty_upper_halves), CASE(sse_registers),
-	CASE(avx_registers), CASE(vectors_in_threads), CASE(registers_across_an_interrupted_call), CASE(control_words),
+	CASE(avx_registers), CASE(vectors_in_threads), CASE(units_in_threads), CASE(registers_across_an_interrupted_call), CASE(control_words),
 	CASE(stack_at_the_edge), CASE(gs_and_fs),
 };
 CHECK_MAIN(cases)

@@ -37,7 +37,12 @@ void vos_ut_init(struct vos_proc *p)
 	cpuid(0xd, 0, r);
 	/* Tiles of AMX (components 17 and 18) are left out: 8 KiB a thread that hardly any program uses. */
 	vos_ut_xmask = r[0] & ~(3u << 17);
-	area = r[1] > 4096 ? 4096 : (r[1] + 63) & ~63u;
+	area = r[1] > 4096 ? 4096 : r[1] < VOS_UT_AREA_MIN ? VOS_UT_AREA_MIN : (r[1] + 63) & ~63u;
+	/* By hand: SSE, AVX, keys; with byte masks (kmovq) also AVX-512. */
+	vos_ut_xsaved = vos_ut_xmask & ~(2u | 4u | 0x200u);
+	cpuid(7, 0, r);
+	if (r[1] & 1u << 30)
+		vos_ut_xsaved &= ~0xe0u;
 	vos_ut_on = true;
 }
 
@@ -191,7 +196,7 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 	u->fs = q->tls;
 	if (!(q->flags & CLONE_SETTLS))
 		__asm__ volatile("rdfsbase %0" : "=r"(u->fs));
-	vos_ut_keep(u->xsave);
+	vos_ut_keep(u);
 	frame = (struct vos_frame *)(u->runtime_sp - sizeof *frame);
 	*frame = *f;
 	frame->rax = 0;

@@ -19,7 +19,8 @@ enum { UT_RUNNING, UT_READY, UT_PARKED };
 struct vos_uthread {
 	uint64_t rsp;                  /* offsets.h */
 	uint64_t fs;
-	void    *xsave;
+	void    *xsave;                /* VOS_UT_AREA_MIN bytes at least, aligned to 64 */
+	uint32_t vstate;               /* switch.S: what lies there */
 	uint64_t runtime_sp, runtime_lo;
 	struct vos_thread *thread;
 	uint32_t tid;
@@ -72,11 +73,13 @@ struct vos_ut_sched {
 	uint64_t switches;
 };
 extern struct vos_ut_sched vos_ut;
-extern uint32_t vos_ut_xmask;
+/* Components of vector state that a switch keeps; and those of them that only XSAVEC knows to write. */
+extern uint32_t vos_ut_xmask, vos_ut_xsaved;
+#define VOS_UT_AREA_MIN 2304u
 
 /* switch.S */
 void vos_ut_switch(struct vos_uthread *from, struct vos_uthread *to);
-void vos_ut_keep(void *area);
+void vos_ut_keep(struct vos_uthread *u);
 extern const char vos_ut_born[] __attribute__((visibility("hidden")));
 long vos_ut_clone_helper(uint64_t flags, void *sp, struct vos_carrier *c, void *arg);
 void vos_ut_first(struct vos_frame *f);

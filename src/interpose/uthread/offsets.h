@@ -6,5 +6,6 @@
 #define UT_RSP   0
 #define UT_FS    8
 #define UT_XSAVE 16
+#define UT_VSTATE 24
 
 #endif

@@ -5,10 +5,11 @@
 _Static_assert(offsetof(struct vos_uthread, rsp) == UT_RSP, "switch.S");
 _Static_assert(offsetof(struct vos_uthread, fs) == UT_FS, "switch.S");
 _Static_assert(offsetof(struct vos_uthread, xsave) == UT_XSAVE, "switch.S");
+_Static_assert(offsetof(struct vos_uthread, vstate) == UT_VSTATE, "switch.S");
 
 struct vos_ut_sched vos_ut;
 bool vos_ut_on;
-uint32_t vos_ut_xmask;
+uint32_t vos_ut_xmask, vos_ut_xsaved;
 
 #define TIDS 4096u
 static struct vos_uthread *tids[TIDS];
