@@ -75,6 +75,24 @@ class Hook(Bench):
                 yield at_most(f'added to python3 -c pass {text}', 100 * added('start_python', config) / native, '%', 5)
 
 
+class Switch(Bench):
+    name = 'switch'
+    summary = 'threads: a turn handed over by a mutex and a condition, creation and join, two that yield to each other'
+    configs = ('native', 'mn')
+
+    def run(self, r, quick):
+        for name, value in r.figures(r.wrap([r.bench('switch')])).items():
+            yield Figure(name, value, 'ns', 'lower')
+
+    def conclude(self, median):
+        call = median('syscall', 'native')
+        if call and median('pingpong', 'mn'):
+            yield at_most('a turn by mutex and condition, in native system calls', median('pingpong', 'mn') / call, 'times', 1)
+        native, mn = median('create_join', 'native'), median('create_join', 'mn')
+        if native and mn:
+            yield 'pthread_create + join faster than native', native / mn, 'times', 'at least 15 times', native / mn >= 15
+
+
 class Lane(Bench):
     name = 'lane'
     summary = 'a null call over a lane, beside a bare ping-pong of two processes; ringing a sleeping server'
@@ -187,4 +205,4 @@ class Redis(Bench):
         return rate
 
 
-ALL = [Hook(), Lane(), Storage(), Echo(), Redis()]
+ALL = [Hook(), Switch(), Lane(), Storage(), Echo(), Redis()]

@@ -91,7 +91,9 @@ class Run:
         """argv as this configuration runs it."""
         if self.config == 'native':
             return list(argv)
-        options = ['--net=local'] if net else []
+        options = ['--threads=mn'] if self.config.startswith('mn') else []
+        if net:
+            options.append('--net=local')
         if store:
             os.makedirs(self.path('data'), exist_ok=True)
             os.makedirs(self.path('routed'), exist_ok=True)
