@@ -273,9 +273,10 @@ static int reap_all(const struct waiting *x)
 	return done_of(x);
 }
 
-/* Looks for a while.  The index of a request that is done, or -1. */
+/* Looks for a while, a uthread until another can run.  The index of a request that is done, or -1. */
 static int look(const struct waiting *x, bool *ret_slept)
 {
+	const bool uthread = vos_ut_self() != NULL;
 	struct vos_carrier *c = vos_self();
 	struct vos_pending *first = x->p[0];
 	struct vos_spin_plan plan = vos_spin_plan(&first->lane->spin, first->op);
@@ -289,6 +290,8 @@ static int look(const struct waiting *x, bool *ret_slept)
 				goto found;
 			__builtin_ia32_pause();
 		}
+		if (uthread && vos_ut_runnable())
+			return -1;
 		spent = vos_ticks() - start;
 	}
 	while (spent < plan.yield && !vos_signalled()) {
@@ -298,6 +301,8 @@ static int look(const struct waiting *x, bool *ret_slept)
 		vos_raw0(__NR_sched_yield);
 		if (stirs(x) && (r = reap_all(x)) >= 0)
 			goto found;
+		if (uthread && vos_ut_runnable())
+			return -1;
 		spent = vos_ticks() - start;
 		vos_spin_yielded(&first->lane->spin, spent - before);
 	}
@@ -454,10 +459,8 @@ void vos_remote_poll_lanes(struct vos_carrier *c)
 	}
 }
 
-/*
- * Nothing can run and requests are under way: looks, then sleeps, at most ns.  True when looking found something.
- */
-bool vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
+/* Nothing can run and requests are under way: looks (unless the caller just has), then sleeps, at most ns. */
+void vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
 {
 	static struct vos_spinner spinner;
 	struct vos_wait w = { .deadline_ns = VOS_NEVER, .interruptible = true };
@@ -473,11 +476,12 @@ bool vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
 			reap_all(&x);
 			if (vos_ut_runnable()) {
 				c->remote.spins++;
-				return true;
+				vos_spin_learn(&spinner, 0, vos_ticks() - start, false);
+				return;
 			}
 		}
 		if (vos_signalled())
-			return false;
+			return;
 		if (spent < plan.pause) {
 			for (unsigned i = 0; i < 8; i++)
 				__builtin_ia32_pause();
@@ -491,11 +495,12 @@ bool vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
 			vos_spin_yielded(&spinner, spent - before);
 		}
 	}
+	if (spin)
+		vos_spin_learn(&spinner, 0, 0, true);
 	if (x.nlanes == 1)
 		sleep_futex(&x, ns);
 	else
 		sleep_poll(&x, ns);
-	return false;
 }
 
 static int wait_parked(struct waiting *x)
@@ -503,7 +508,7 @@ static int wait_parked(struct waiting *x)
 	struct vos_uthread *u = vos_ut_self();
 	struct vos_wait *w = x->w;
 	struct vos_ut_job job = { .nr = __NR_ppoll };
-	bool watching = false;
+	bool watching = false, slept = false;
 	long why = 0;
 	int r;
 
@@ -519,9 +524,17 @@ static int wait_parked(struct waiting *x)
 		job.a[4] = 8;
 		watching = vos_ut_job_start(&job) == 0;
 	}
+	/* Nobody else can run: as a thread of its own would wait.  Woken by itself, it costs no switch. */
+	if (x->n && !w->nfds && !vos_ut_runnable()) {
+		r = look(x, &slept);
+		if (r >= 0)
+			return r;
+	}
 	for (uint32_t i = 0; i < x->n; i++)
 		x->p[i]->waiter = u;
 	vos_ut_remote_waits(1);
+	if (slept)
+		vos_ut_looked();
 	for (;;) {
 		r = reap_all(x);
 		if (r >= 0)
@@ -549,6 +562,8 @@ static int wait_parked(struct waiting *x)
 		r = VOS_WAIT_NATIVE;
 	if (r == VOS_WAIT_NATIVE && job.result < 0)
 		r = -VOS_ERESTARTSYS;
+	if (slept && r >= 0 && r < (int)x->n)
+		vos_spin_learn(&x->p[r]->lane->spin, x->p[r]->op, 0, true);
 	return r;
 }
 

@@ -261,7 +261,6 @@ void vos_ut_idle(uint64_t until)
 {
 	struct vos_uthread *host = vos_ut_self();
 	uint64_t ns = VOS_NEVER, now;
-	static uint32_t dull;          /* idle waits in a row that looking did not end */
 
 	vos_ut_sort(host);
 	if (vos_ut.run)
@@ -277,7 +276,8 @@ void vos_ut_idle(uint64_t until)
 		atomic_store(&asleep, 2);
 		atomic_thread_fence(memory_order_seq_cst);
 		if (!atomic_load_explicit(&done_list, memory_order_relaxed))
-			dull = vos_remote_idle(vos_ut.c, ns, dull < 4 || (dull & 15) == 0) ? 0 : dull + 1;
+			vos_remote_idle(vos_ut.c, ns, vos_ut.looked != vos_ut.switches + 1);
+		vos_ut.looked = 0;
 		atomic_store(&asleep, 0);
 	} else {
 		struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };

@@ -71,6 +71,7 @@ struct vos_ut_sched {
 	long     first_code;           /* exit code of the first thread */
 	struct vos_uthread *spare;
 	uint64_t switches;
+	uint64_t looked;               /* switches + 1 when someone had just looked at the lanes in vain */
 };
 extern struct vos_ut_sched vos_ut;
 /* Components of vector state that a switch keeps; and those of them that only XSAVEC knows to write. */

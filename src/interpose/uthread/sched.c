@@ -187,6 +187,11 @@ void vos_ut_remote_waits(int n)
 	vos_ut.remote += (uint32_t)n;
 }
 
+void vos_ut_looked(void)
+{
+	vos_ut.looked = vos_ut.switches + 1;
+}
+
 bool vos_ut_lock_wait(void)
 {
 	if (!vos_ut_self())

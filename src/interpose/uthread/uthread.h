@@ -57,6 +57,8 @@ long vos_ut_park(uint64_t deadline_ns, bool intr);
 void vos_ut_ready(struct vos_uthread *u);
 /* So many more wait for a domain. */
 void vos_ut_remote_waits(int n);
+/* The caller has just looked in vain for its request: if nobody else can run, the carrier sleeps without looking again. */
+void vos_ut_looked(void);
 /* Lets the others go first. */
 void vos_ut_yield(void);
 void vos_ut_sleep(uint64_t ns);
@@ -117,7 +119,7 @@ bool vos_ut_kicked(struct vos_carrier *c);
 
 /* ---- dispatch/remote.c: for the carrier ---- */
 void vos_remote_poll_lanes(struct vos_carrier *c);
-bool vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin);
+void vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin);
 
 /* ---- locks of the runtime ---- */
 /* For rt/lock.c: a holder of the lock may be parked.  False: the caller is no uthread. */

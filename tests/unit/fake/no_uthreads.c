@@ -12,4 +12,5 @@ long vos_ut_park(uint64_t deadline_ns, bool intr) { (void)deadline_ns, (void)int
 void vos_ut_sleep(uint64_t ns) { (void)ns; abort(); }
 int vos_ut_job_start(struct vos_ut_job *j) { (void)j; abort(); }
 void vos_ut_job_cancel(struct vos_ut_job *j) { (void)j; abort(); }
+void vos_ut_looked(void) { abort(); }
 void vos_ut_remote_waits(int n) { (void)n; abort(); }
