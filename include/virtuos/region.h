@@ -58,6 +58,7 @@ enum {
 	VOS_OP_RECRED = 0x8006, /* () → 0; the proxy takes the client's credentials of this moment, from the supervisor */
 	VOS_OP_DUP    = 0x8007, /* (rfd) → another rfd of the same open file; closing it drops POSIX locks */
 	VOS_OP_LEAVE  = 0x8008, /* () → 0; the client's descriptors and locks are given back, and its requests end: as at a process's exit */
+	VOS_OP_FILE   = 0x8009, /* (rfd, tag) → 0; the transport hands the regular file over; -EOPNOTSUPP where none can */
 	VOS_OP_END
 };
 

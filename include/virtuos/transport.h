@@ -45,6 +45,17 @@ struct vos_transport_ops {
 	void (*drain)(struct vos_transport *t, int fd);
 	/* Required.  Whether the peer is gone; a cheap system call at most. */
 	bool (*peer_dead)(struct vos_transport *t);
+	/*
+	 * Optional, both or none: only where both sides are processes of one kernel, which then maps the file itself.  Server: hands
+	 * over what fd is open on (fd stays the caller's), under a tag for the client to know it by.  Never blocks.  0; -EAGAIN: the
+	 * client does not take what it asks for.
+	 */
+	int (*give_file)(struct vos_transport *t, uint64_t tag, int fd);
+	/*
+	 * Client: the next of what was handed over: a close-on-exec descriptor, the caller's, and its tag.  Never blocks.  -EAGAIN:
+	 * there is none; -EMFILE: one was lost, for this process can have no more descriptors; -EPROTO; -EPIPE.
+	 */
+	int (*take_file)(struct vos_transport *t, uint64_t *ret_tag);
 };
 
 /* The transport by name ("local", …), or NULL. */

@@ -253,6 +253,16 @@ long vos_exec_own(struct vos_proxy *p, struct vos_op *op, const struct vos_req *
 	case VOS_OP_RECRED:
 		/* Requests of one lane run in their order, and the change came over the channel before this: see RECRED. */
 		return 0;
+	case VOS_OP_FILE: {
+		struct vos_rfd *r = vos_rfd(p, fd);
+
+		if (!r)
+			return -EBADF;
+		/* Regular files alone: a directory would lead to all others. */
+		if (r->kind != VOS_RFD_FILE)
+			return -ENODEV;
+		return p->t.ops->give_file ? p->t.ops->give_file(&p->t, req->arg[1], fd) : -EOPNOTSUPP;
+	}
 	case VOS_OP_LEAVE:
 		/* What holds open files in the ring goes first; whoever hears of the exit may bind or lock the same at once. */
 		for (uint32_t i = 0; i < p->lanes; i++)

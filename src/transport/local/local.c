@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <virtuos/err.h>
@@ -120,6 +121,55 @@ static bool local_peer_dead(struct vos_transport *t)
 	       (p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL));
 }
 
+/* One descriptor: room for no second, which the kernel would hand out as well. */
+union one_fd {
+	struct cmsghdr head;
+	unsigned char  bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int local_give_file(struct vos_transport *t, uint64_t tag, int fd)
+{
+	union one_fd c = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd) } };
+	struct iovec iov = { &tag, sizeof tag };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c };
+	long r;
+
+	*(int *)(void *)CMSG_DATA(&c.head) = fd;
+	do
+		r = vos_raw3(__NR_sendmsg, t->control_fd, VOS_PTR(&h), MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (r == -EINTR);
+	return r == (long)sizeof tag ? 0 : r == -ETOOMANYREFS ? -EAGAIN : vos_is_err(r) ? (int)r : -EIO;
+}
+
+static int local_take_file(struct vos_transport *t, uint64_t *ret_tag)
+{
+	union one_fd c;
+	uint64_t tag = 0;
+	struct iovec iov = { &tag, sizeof tag };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c };
+	int fd = -1;
+	long r;
+
+	do {
+		h.msg_controllen = CMSG_LEN(sizeof fd);
+		r = vos_raw3(__NR_recvmsg, t->control_fd, VOS_PTR(&h), MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	} while (r == -EINTR);
+	if (vos_is_err(r))
+		return (int)r;
+	if (h.msg_controllen >= CMSG_LEN(sizeof fd) && c.head.cmsg_level == SOL_SOCKET && c.head.cmsg_type == SCM_RIGHTS)
+		fd = *(const int *)(const void *)CMSG_DATA(&c.head);
+	if (r == 0 && fd < 0)
+		return -EPIPE;
+	if (r == (long)sizeof tag && fd < 0 && (h.msg_flags & MSG_CTRUNC))
+		return -EMFILE;
+	if (r != (long)sizeof tag || fd < 0 || (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		shut(&fd);
+		return -EPROTO;
+	}
+	*ret_tag = tag;
+	return fd;
+}
+
 const struct vos_transport_ops vos_transport_local = {
 	.name = "local",
 	.attach = local_attach,
@@ -129,4 +179,6 @@ const struct vos_transport_ops vos_transport_local = {
 	.sleep_lane = local_sleep_lane,
 	.drain = local_drain,
 	.peer_dead = local_peer_dead,
+	.give_file = local_give_file,
+	.take_file = local_take_file,
 };

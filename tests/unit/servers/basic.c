@@ -41,6 +41,52 @@ Test(basic, storage)
 	cr_expect_eq(rmdir(dir), 0);
 }
 
+Test(basic, files_are_handed_over)
+{
+	char dir[] = "/tmp/vos-basic-XXXXXX", b[6] = "";
+	struct tc_domain d;
+	uint64_t tag = 0;
+	int given, n = 0;
+	long fd, at;
+	struct tc c;
+
+	cr_assert(mkdtemp(dir));
+	tc_start(&d, VOS_KIND_STORE, dir);
+	cr_assert_eq(tc_join(&d, &c, 2, 16, 65536), 0);
+	fd = tc(&c, __NR_openat, (uint64_t)VOS_AT_ROOT, tc_str(&c, "file"), O_RDWR | O_CREAT, 0600);
+	at = tc(&c, __NR_openat, (uint64_t)VOS_AT_ROOT, tc_str(&c, "."), O_RDONLY | O_DIRECTORY);
+	cr_assert(fd >= 0 && at >= 0);
+	cr_expect_eq(tc(&c, __NR_write, (uint64_t)fd, tc_str(&c, "hello"), 5), 5);
+	cr_expect_eq(c.t.ops->take_file(&c.t, &tag), -EAGAIN);
+	cr_expect_eq(tc(&c, VOS_OP_FILE, (uint64_t)fd, 77), 0);
+	given = c.t.ops->take_file(&c.t, &tag);
+	cr_assert_geq(given, 0);
+	cr_expect_eq(tag, 77);
+	cr_expect_eq(fcntl(given, F_GETFD), FD_CLOEXEC);
+	cr_expect_eq(pread(given, b, 5, 0), 5);
+	cr_expect_str_eq(b, "hello");
+	close(given);
+	/* Nothing but regular files of the client's own. */
+	cr_expect_eq(tc(&c, VOS_OP_FILE, (uint64_t)at, 1), -ENODEV);
+	cr_expect_eq(tc(&c, VOS_OP_FILE, (uint64_t)c.t.control_fd + 500, 1), -EBADF);
+	cr_expect_eq(tc(&c, VOS_OP_FILE, 0, 1), -EBADF);
+	/* Who does not take them does not get ever more. */
+	while (n < 10000 && tc(&c, VOS_OP_FILE, (uint64_t)fd, 2) == 0)
+		n++;
+	cr_expect(n > 0 && n < 10000);
+	cr_expect_eq(tc(&c, VOS_OP_FILE, (uint64_t)fd, 3), -EAGAIN);
+	while ((given = c.t.ops->take_file(&c.t, &tag)) >= 0) {
+		close(given);
+		n--;
+	}
+	cr_expect_eq(given, -EAGAIN);
+	cr_expect_eq(n, 0);
+	cr_expect_eq(tc(&c, __NR_unlinkat, (uint64_t)VOS_AT_ROOT, tc_str(&c, "file"), 0), 0);
+	tc_leave(&c);
+	cr_expect_eq(tc_stop(&d), 0);
+	cr_expect_eq(rmdir(dir), 0);
+}
+
 Test(basic, network)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

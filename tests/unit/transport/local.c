@@ -2,7 +2,13 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 TestSuite(local, .timeout = 30);
 
@@ -128,6 +134,61 @@ Test(local, between_two_processes_and_death_is_seen)
 	waitpid(pid, NULL, 0);
 	cr_assert(b.client.ops->peer_dead(&b.client));
 	b.client.ops->detach(&b.client);
+}
+
+Test(local, files_are_handed_over)
+{
+	struct rlimit limit, none;
+	struct stat st[2];
+	struct both b;
+	uint64_t tag = 5;
+	int fd, got[3], pair[2];
+
+	connect_both(&b, 1, 2);
+	fd = memfd_create("file", MFD_CLOEXEC);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EAGAIN);
+	cr_expect_eq(tag, 5);
+	for (uint64_t i = 0; i < 3; i++)
+		cr_expect_eq(b.server.ops->give_file(&b.server, i << 40, fd), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		got[i] = b.client.ops->take_file(&b.client, &tag);
+		cr_assert_geq(got[i], 0);
+		cr_expect_eq(tag, i << 40);
+		cr_expect(!fstat(fd, &st[0]) && !fstat(got[i], &st[1]) && st[0].st_ino == st[1].st_ino);
+		close(got[i]);
+	}
+	/* Words without a file, and with too many, are a breach; none of them stays open. */
+	cr_expect_eq(send(b.server.control_fd, &tag, sizeof tag, 0), sizeof tag);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EPROTO);
+	cr_expect_eq(send(b.server.control_fd, &tag, 3, 0), 3);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EPROTO);
+	cr_assert_eq(pipe(pair), 0);
+	{
+		union { struct cmsghdr head; char room[CMSG_SPACE(2 * sizeof(int))]; } two = { .head = { CMSG_LEN(2 * sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+		struct iovec iov = { &tag, sizeof tag };
+		struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &two, .msg_controllen = sizeof two };
+
+		memcpy(CMSG_DATA(&two.head), pair, sizeof pair);
+		cr_expect_eq(sendmsg(b.server.control_fd, &h, 0), sizeof tag);
+	}
+	close(pair[0]);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EPROTO);
+	signal(SIGPIPE, SIG_IGN);
+	cr_expect(write(pair[1], "x", 1) == -1 && errno == EPIPE);
+	/* Without room for it. */
+	cr_expect_eq(b.server.ops->give_file(&b.server, 9, fd), 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 3;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EMFILE);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EAGAIN);
+	b.server.ops->detach(&b.server);
+	cr_expect_eq(b.client.ops->take_file(&b.client, &tag), -EPIPE);
+	b.client.ops->detach(&b.client);
+	close(fd);
+	close(pair[1]);
 }
 
 Test(local, indices_wrap_around)
