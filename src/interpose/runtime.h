@@ -320,6 +320,13 @@ void vos_remote_leave(struct vos_proc *p);
 int vos_remote_recred(struct vos_proc *p);
 
 /*
+ * The regular file that the remote descriptor is open on, from a domain of this very kernel: a close-on-exec descriptor of the same
+ * open file, the caller's, to be mapped and closed at once.  -EOPNOTSUPP: the domain is elsewhere; -EMFILE; -EIO; -EPROTO.
+ * Not interruptible.
+ */
+int vos_remote_file(struct vos_lane_client *l, int32_t rfd);
+
+/*
  * The shared segment of a file (domain, dev, ino): a memfd of at least `size` bytes, the runtime's own; *ret_fresh when it was
  * made just now and is to be filled.  *ret_hold is a descriptor that keeps the segment: close it with vos_fd_disown() when
  * the last mapping goes.  0 or negative errno.

@@ -1,6 +1,7 @@
 /* Mapping files: private and shared, edges, coherence with read and write, between processes, through fork. */
 #include "check.h"
 #include <setjmp.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #define PAGE 4096
@@ -418,9 +419,275 @@ static void shown_in_maps(void)
 	EQ(found, 1);
 }
 
+/* The child ends as told; whatever way, what it stored is the file's. */
+static void end_by(int how)
+{
+	if (how == 0)
+		_exit(0);
+	if (how == 1)
+		kill(getpid(), SIGKILL);
+	execl("/bin/true", "true", NULL);
+	_exit(1);
+}
+
+static void killed_with_stores(void)
+{
+	int fd = make_file("f", ""), p[2];
+	char b[8] = "";
+
+	OK(ftruncate(fd, 3 * PAGE));
+	OK(pipe(p));
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *m = map(OK(open("f", O_RDWR)), 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+		memcpy(m + 5000, "stored", 6);
+		EQ(write(p[1], "x", 1), 1);
+		pause();
+	}
+	EQ(read(p[0], b, 1), 1);
+	/* Seen by a reader without a mapping, at once. */
+	EQ(pread(fd, b, 6, 5000), 6);
+	CHECK(memcmp(b, "stored", 6) == 0);
+	kill(pid, SIGKILL);
+	wait_status(pid);
+	/* And there afterwards. */
+	memset(b, 0, sizeof b);
+	EQ(pread(fd, b, 6, 5000), 6);
+	CHECK(memcmp(b, "stored", 6) == 0);
+}
+
+static void one_after_another(void)
+{
+	/* Each is the only one with a mapping; the next comes when it has hardly gone. */
+	int fd = make_file("f", ""), *p;
+
+	OK(ftruncate(fd, 2 * PAGE));
+	for (int i = 0; i < 30; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			p = (void *)map(OK(open("f", O_RDWR)), 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+			EQ(p[0], i);
+			EQ(p[1024], 7 * i);
+			p[0]++;
+			p[1024] += 7;
+			if (i % 6 < 3)
+				OK(munmap(p, 2 * PAGE));
+			end_by(i % 3);
+		}
+		wait_status(pid);
+		if (i % 4 == 0) {
+			EQ(pread(fd, &p, sizeof(int), 0), sizeof(int));
+			EQ(*(int *)&p, i + 1);
+		}
+	}
+}
+
+static void others_write(void)
+{
+	int fd = make_file("f", "0123456789"), p[2], q[2];
+	char b[1];
+
+	OK(pipe(p));
+	OK(pipe(q));
+	/* A process that never maps the file. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		int mine = OK(open("f", O_RDWR));
+
+		EQ(read(p[0], b, 1), 1);
+		EQ(pwrite(mine, "AB", 2, 2), 2);
+		EQ(write(q[1], "x", 1), 1);
+		EQ(read(p[0], b, 1), 1);
+		OK(lseek(mine, 8, SEEK_SET));
+		EQ(write(mine, "CDEF", 4), 4);
+		EQ(write(q[1], "x", 1), 1);
+		EQ(read(p[0], b, 1), 1);
+		/* What a truncation cut off stays away. */
+		OK(truncate("f", 3));
+		OK(truncate("f", 6));
+		EQ(write(q[1], "x", 1), 1);
+		EQ(read(p[0], b, 1), 1);
+		OK(close(OK(open("f", O_WRONLY | O_TRUNC))));
+		EQ(pwrite(mine, "z", 1, 1), 1);
+		EQ(write(q[1], "x", 1), 1);
+		_exit(0);
+	}
+	char *m = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	m[0] = 'x';
+	EQ(write(p[1], "x", 1), 1);
+	EQ(read(q[0], b, 1), 1);
+	CHECK(memcmp(m, "x1AB456789", 10) == 0);
+	m[1] = 'y';
+	EQ(write(p[1], "x", 1), 1);
+	EQ(read(q[0], b, 1), 1);
+	CHECK(memcmp(m, "xyAB4567CDEF", 12) == 0);
+	EQ(write(p[1], "x", 1), 1);
+	EQ(read(q[0], b, 1), 1);
+	CHECK(memcmp(m, "xyA\0\0\0\0", 7) == 0);
+	m[3] = 'v';
+	EQ(write(p[1], "x", 1), 1);
+	EQ(read(q[0], b, 1), 1);
+	CHECK(memcmp(m, "\0z\0\0", 4) == 0);
+	m[0] = 'w';
+	wait_ok(pid);
+	OK(munmap(m, PAGE));
+	CHECK(strcmp(slurp("f"), "wz") == 0);
+}
+
+static void neighbours(void)
+{
+	/* Everybody has bytes of the same page, stored or written; nobody's get lost, whoever maps when. */
+	enum { WHO = 4, ROUNDS = 60 };
+	int fd = make_file("f", "");
+
+	OK(ftruncate(fd, PAGE));
+	pid_t pid[WHO];
+	for (int w = 0; w < WHO; w++) {
+		pid[w] = fork();
+		if (pid[w] == 0) {
+			int mine = OK(open("f", O_RDWR));
+
+			for (int i = 1; i <= ROUNDS; i++) {
+				volatile int *m = (void *)map(mine, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+				int n = i;
+
+				__atomic_fetch_add(&m[100], 1, __ATOMIC_SEQ_CST);
+				if (w % 2)
+					m[w] = i;
+				else
+					EQ(pwrite(mine, &n, sizeof n, w * sizeof n), sizeof n);
+				EQ(m[w], i);
+				n = 0;
+				EQ(pread(mine, &n, sizeof n, w * sizeof n), sizeof n);
+				EQ(n, i);
+				OK(munmap((void *)m, PAGE));
+			}
+			end_by(w % 2);
+		}
+	}
+	for (int w = 0; w < WHO; w++)
+		wait_status(pid[w]);
+	int got[101];
+	EQ(pread(fd, got, sizeof got, 0), sizeof got);
+	for (int w = 0; w < WHO; w++)
+		EQ(got[w], ROUNDS);
+	EQ(got[100], WHO * ROUNDS);
+}
+
+static void truncated_by_another(void)
+{
+	int fd = big_file("f", 3 * PAGE, 13);
+	char *m = map(fd, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+
+	m[2 * PAGE] = 'g';
+	pid_t pid = fork();
+	if (pid == 0) {
+		OK(truncate("f", PAGE + 10));
+		_exit(0);
+	}
+	wait_ok(pid);
+	EQ(touching(m + PAGE, false), 0);
+	EQ(m[PAGE + 10], 0);
+	EQ(touching(m + 2 * PAGE, false), SIGBUS);
+	OK(ftruncate(fd, 4 * PAGE));
+	EQ(touching(m + 3 * PAGE, true), 0);
+	EQ(m[2 * PAGE], 0);
+	OK(munmap(m, 4 * PAGE));
+	EQ(lseek(fd, 0, SEEK_END), 4 * PAGE);
+}
+
+static void sparse(void)
+{
+	/* Costs what its data cost, in time and on the disk. */
+	const off_t size = (off_t)2 << 30, at[] = { 5, 700000000, 1500000000, size - 1 };
+	int fd = OK(open("f", O_RDWR | O_CREAT, 0644));
+	struct stat st;
+	char b[1];
+
+	OK(ftruncate(fd, size));
+	EQ(pwrite(fd, "a", 1, 700000001), 1);
+	OK(lseek(fd, 77, SEEK_SET));
+	char *m = map(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	char *v = map(fd, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
+	for (int i = 0; i < 4; i++) {
+		EQ(m[at[i]], 0);
+		EQ(v[at[i]], 0);
+		m[at[i]] = 'A' + i;
+		v[at[i] ^ 2] = 'v';
+	}
+	EQ(m[700000001], 'a');
+	EQ(v[700000001], 'a');
+	OK(msync(m, size, MS_SYNC));
+	OK(munmap(m, size));
+	for (int i = 0; i < 4; i++) {
+		EQ(pread(fd, b, 1, at[i]), 1);
+		EQ(b[0], 'A' + i);
+	}
+	EQ(lseek(fd, 0, SEEK_CUR), 77);
+	OK(fstat(fd, &st));
+	EQ(st.st_size, size);
+	CHECK(st.st_blocks * 512 < 4 << 20);
+	OK(munmap(v, size));
+}
+
+static void *mapper(void *arg)
+{
+	int i = *(int *)arg, fd;
+	char name[16], want[16];
+
+	sprintf(name, "t%d", i);
+	sprintf(want, "of thread %d", i);
+	fd = make_file(name, want);
+	for (int k = 0; k < 100; k++) {
+		char *p = map(fd, PAGE, PROT_READ | PROT_WRITE, k % 2 ? MAP_SHARED : MAP_PRIVATE, 0);
+
+		CHECK(strcmp(p, want) == 0);
+		OK(munmap(p, PAGE));
+	}
+	OK(close(fd));
+	return NULL;
+}
+
+static void threads_map_together(void)
+{
+	pthread_t t[6];
+	int n[6];
+
+	for (int i = 0; i < 6; i++) {
+		n[i] = i;
+		P0(pthread_create(&t[i], NULL, mapper, &n[i]));
+	}
+	for (int i = 0; i < 6; i++)
+		P0(pthread_join(t[i], NULL));
+}
+
+static void without_descriptors(void)
+{
+	/* A mapping needs none. */
+	int fd = make_file("f", "0123456789");
+	struct rlimit rl, low;
+
+	OK(getrlimit(RLIMIT_NOFILE, &rl));
+	low = rl;
+	low.rlim_cur = fd + 1;
+	OK(setrlimit(RLIMIT_NOFILE, &low));
+	while (dup(fd) >= 0)
+		;
+	EQ(errno, EMFILE);
+	char *p = map(fd, PAGE, PROT_READ, MAP_PRIVATE, 0);
+	CHECK(memcmp(p, "0123456789", 10) == 0);
+	p = map(fd, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	CHECK(memcmp(p, "0123456789", 10) == 0);
+	OK(setrlimit(RLIMIT_NOFILE, &rl));
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(private_reading), CASE(private_writing), CASE(shared_writing), CASE(writes_reach_the_mapping), CASE(coherent_at_once),
-	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes),
+	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes), CASE(killed_with_stores),
+	CASE(one_after_another), CASE(others_write), CASE(neighbours), CASE(truncated_by_another), CASE(sparse), CASE(threads_map_together),
+	CASE(without_descriptors),
 	CASE(through_fork), CASE(large_and_random), CASE(threads_touch_together), CASE(shown_in_maps),
 };
 CHECK_MAIN(cases)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory mapped from remote files.
+ * Memory mapped from remote files.  A domain of this kernel hands the file over, and the kernel maps it: then nothing more is to
+ * be done (vos_mapping_file()).  All else here is for domains elsewhere, whose files are copied.
  *
  * Private: anonymous memory that holds the file's bytes of the moment of the mmap.  Shared: the segment of the file, a memfd
  * that all processes of the session map, filled from the file once; what the program stores there is found by comparing with
@@ -15,6 +16,7 @@
 #include "../dispatch/mapping.h"
 #include "../dispatch/marshal.h"
 #include "../dispatch/path.h"
+#include "../dispatch/table.h"
 #include "../rt/rt.h"
 
 #define PAGE 4096ULL
@@ -488,6 +490,23 @@ fail:
 		vos_unlock(&lock);
 	}
 	vos_free(n);
+	return r;
+}
+
+int vos_mapping_file(struct vos_ofd *o, int flags)
+{
+	struct vos_lane_client *lane;
+	int32_t rfd;
+	int r;
+
+	if ((o->mode & S_IFMT) != S_IFREG || (o->flags & O_PATH) || vos_mmap_remote)
+		return -EOPNOTSUPP;
+	r = vos_ofd_lane(o, &lane, &rfd);
+	if (r >= 0)
+		r = vos_remote_file(lane, rfd);
+	/* No descriptor is free: a private copy needs none.  A shared one would not be one with the mappings of others. */
+	if (r == -EMFILE)
+		r = (flags & 0xf) == MAP_PRIVATE ? -EOPNOTSUPP : -ENFILE;
 	return r;
 }
 

@@ -65,6 +65,30 @@ static long map_code(struct vos_frame *f)
 	return addr;
 }
 
+/* What this kernel maps. */
+static long map_here(struct vos_frame *f)
+{
+	int flags = (int)f->r10;
+
+	if ((flags & MAP_FIXED) && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE)
+		going(f->rdi, f->rsi);
+	return (int)f->rdx & PROT_EXEC ? map_code(f) : vos_native(f);
+}
+
+/* A file that its domain has handed over. */
+static long map_given(struct vos_frame *f, int fd)
+{
+	uint64_t arg = f->r8;
+	long r;
+
+	vos_self()->counts_remote[__NR_mmap]++;
+	f->r8 = (uint64_t)fd;
+	r = map_here(f);
+	f->r8 = arg;
+	vos_raw1(SYS_close, fd);
+	return r;
+}
+
 long vos_call_mmap(struct vos_frame *f)
 {
 	int flags = (int)f->r10;
@@ -74,7 +98,14 @@ long vos_call_mmap(struct vos_frame *f)
 		long r;
 
 		if (o) {
-			r = o->domain ? vos_mapping_mmap(f, o) : -ENODEV;
+			int fd = o->domain ? vos_mapping_file(o, flags) : -ENODEV;
+
+			if (fd >= 0) {
+				r = map_given(f, fd);
+				vos_ofd_put(o);
+				return r;
+			}
+			r = fd == -EOPNOTSUPP ? vos_mapping_mmap(f, o) : fd;
 			vos_ofd_put(o);
 			if (!vos_is_err(r) && ((int)f->rdx & PROT_EXEC)) {
 				/* A program or library of a domain: its bytes are there by now. */
@@ -86,11 +117,7 @@ long vos_call_mmap(struct vos_frame *f)
 		if (vos_fd_kind(vos_proc_self(), (uint32_t)f->r8) == VOS_FDKIND_OWN)
 			return -EBADF;
 	}
-	if ((flags & MAP_FIXED) && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE)
-		going(f->rdi, f->rsi);
-	if ((int)f->rdx & PROT_EXEC)
-		return map_code(f);
-	return vos_native(f);
+	return map_here(f);
 }
 
 static long protect(struct vos_frame *f)

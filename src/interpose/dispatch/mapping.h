@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Memory mapped from remote files.  calls/memory.c (entry's) keeps mmap, munmap, mremap, mprotect, msync and madvise; it asks
- * here whenever a remote file may be meant.  With no such mapping in the process every question is one load.
+ * here whenever a remote file may be meant.  With no copied mapping in the process every question is one load.
  */
 #ifndef VOS_MAPPING_H
 #define VOS_MAPPING_H
@@ -15,6 +15,11 @@ static inline bool vos_mapping_any(void)
 	return atomic_load_explicit(&vos_mapping_count, memory_order_relaxed) != 0;
 }
 
+/*
+ * The file itself, for a mapping by this kernel: a descriptor, the caller's.  -EOPNOTSUPP: it cannot be had, vos_mapping_mmap()
+ * maps a copy (or refuses); or the mmap's own error.
+ */
+int vos_mapping_file(struct vos_ofd *o, int flags);
 /* mmap(2) with the frame's arguments, of the remote file o (the caller's reference stays the caller's).  Address or errno. */
 long vos_mapping_mmap(struct vos_frame *f, struct vos_ofd *o);
 /*

@@ -14,6 +14,7 @@
 #define VOS_WISH_SLOTS  256u
 #define VOS_WISH_DATA   (1u << 20)
 #define VOS_CANCEL_ROOM 8u     /* slots kept for cancels */
+#define VOS_FILES_WAITING 16u
 
 /* How long a request of one kind takes, learnt; see spin.c. */
 struct vos_spinner {
@@ -67,6 +68,9 @@ struct vos_conn {
 	uint32_t lanes_used;
 	size_t   size;                 /* of this mapping */
 	bool     owned;                /* its descriptors were made the runtime's own (vos_fd_own) */
+	_Atomic uint32_t files_lock;   /* remote_file.c: files that were handed over and wait for the thread that asked */
+	uint32_t nfiles;
+	struct { uint64_t tag; int fd; } file[VOS_FILES_WAITING];
 	struct vos_lane_client lane[];
 };
 

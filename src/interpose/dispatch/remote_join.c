@@ -159,6 +159,8 @@ void vos_conn_free(struct vos_conn *c)
 	for (uint32_t i = 0; i < c->nlanes; i++)
 		if (c->lane[i].ready && c->lane[i].poll_fd >= 0)
 			vos_fd_disown(c->lane[i].poll_fd);
+	while (c->nfiles)
+		vos_raw1(__NR_close, c->file[--c->nfiles].fd);
 	for (unsigned i = 0; c->owned && i < 4; i++) {
 		vos_fd_disown(*all[i]);
 		*all[i] = -1;

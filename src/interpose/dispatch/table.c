@@ -5,6 +5,7 @@
 #include "table.h"
 
 uint8_t vos_route[VOS_NR_END];
+bool vos_mmap_remote;
 
 #define VOS_SYSCALL(n, r, s, b, x, a, t, o) VOS_HANDLER_##r(n)
 #define VOS_HANDLER_NATIVE(n)
@@ -35,6 +36,12 @@ int vos_table_init(const char *overrides, const char **ret_at)
 		while (overrides[len] && overrides[len] != ':' && overrides[len] != ',')
 			len++;
 		nr = number_of(overrides, len);
+		if (nr == __NR_mmap && strncmp(overrides + len, ":remote", 7) == 0 && (!overrides[len + 7] || overrides[len + 7] == ',')) {
+			vos_mmap_remote = true;
+			overrides += len + 7;
+			overrides += *overrides == ',';
+			continue;
+		}
 		if (nr < 0 || strncmp(overrides + len, ":native", 7) != 0 ||
 		    (overrides[len + 7] && overrides[len + 7] != ',')) {
 			*ret_at = overrides;

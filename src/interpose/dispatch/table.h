@@ -7,12 +7,14 @@
 
 /* Route of each number now: the table's, but for VIRTUOS_ROUTE.  Written at bring-up only. */
 extern uint8_t vos_route[VOS_NR_END];
+/* "mmap:remote" in VIRTUOS_ROUTE: files are mapped as from a domain that can hand none over. */
+extern bool vos_mmap_remote;
 /* The handlers of RUNTIME and SPECIAL rows; NULL elsewhere. */
 extern vos_call_fn *const vos_handler[VOS_NR_END];
 
 /*
  * Fills vos_route; `overrides` is VIRTUOS_ROUTE ("openat:native,read:native") or NULL.  0; -EINVAL with *ret_at at the place that
- * makes no sense: a call that is not in the table, or a route other than native.
+ * makes no sense: a call that is not in the table, or a route other than native (and mmap:remote).
  */
 int vos_table_init(const char *overrides, const char **ret_at);
 

@@ -165,7 +165,7 @@ static void start_process(struct vos_start *s)
 	vos_carrier_link(c);
 	vos_thread_process(&proc);
 	if (vos_table_init(s->route, &at) < 0)
-		vos_say("VIRTUOS_ROUTE: '%s' is not CALL:native", at);
+		vos_say("VIRTUOS_ROUTE: '%s' is neither CALL:native nor mmap:remote", at);
 	vos_go_init();
 	vos_stats_init(s->stats);
 	if (vos_stats_on())

@@ -239,6 +239,12 @@ int vos_remote_wait(struct vos_pending **p, uint32_t n, struct vos_wait *w)
 	return 0;
 }
 
+int vos_remote_file(struct vos_lane_client *l, int32_t rfd)
+{
+	(void)l, (void)rfd;
+	return -EOPNOTSUPP;
+}
+
 int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *fd, int *hold, bool *fresh)
 {
 	(void)d, (void)dev, (void)ino, (void)size, (void)fd, (void)hold, (void)fresh;
