@@ -1,5 +1,9 @@
 /* What is known about a file, and changing it: stat, times, modes, owners, sizes, attributes. */
 #include "check.h"
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <linux/falloc.h>
 #include <linux/stat.h>
 #include <sys/statfs.h>
@@ -444,9 +448,50 @@ static void size_seen_at_once(void)
 	EQ(st.st_size, 7);
 }
 
+/* More extents than go into one message. */
+static void extents_of_a_file(void)
+{
+	enum { N = 300 };
+	struct fiemap *m = calloc(1, sizeof *m + N * sizeof m->fm_extents[0]);
+	int fd = OK(open("holes", O_RDWR | O_CREAT, 0600));
+
+	for (int i = 0; i < N; i++)
+		EQ(pwrite(fd, "x", 1, (off_t)i * 65536), 1);
+	OK(fsync(fd));
+	m->fm_length = FIEMAP_MAX_OFFSET;
+	if (ioctl(fd, FS_IOC_FIEMAP, m) < 0 && errno == EOPNOTSUPP)
+		skip("this file system has no FIEMAP");
+	EQ(m->fm_mapped_extents, N);
+	m->fm_extent_count = N;
+	OK(ioctl(fd, FS_IOC_FIEMAP, m));
+	EQ(m->fm_mapped_extents, N);
+	for (unsigned i = 0; i < N; i++)
+		EQ(m->fm_extents[i].fe_logical, i * 65536ULL);
+	CHECK(m->fm_extents[N - 1].fe_flags & FIEMAP_EXTENT_LAST);
+	m->fm_start = 65536 * 10;
+	m->fm_length = 65536 * 100;
+	OK(ioctl(fd, FS_IOC_FIEMAP, m));
+	EQ(m->fm_mapped_extents, 100);
+	EQ(m->fm_extents[0].fe_logical, 65536 * 10);
+	m->fm_flags = 0x40000000;
+	ERR(ioctl(fd, FS_IOC_FIEMAP, m), EBADR);
+	OK(close(fd));
+}
+
+/* Watched, or refused in the way that makes programs look by themselves. */
+static void watched(void)
+{
+	int fd = OK(inotify_init1(IN_CLOEXEC));
+
+	OK(close(make_file("w", "")));
+	CHECK(inotify_add_watch(fd, "w", IN_MODIFY) > 0 || errno == ENOSPC);
+	OK(close(fd));
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(stat_family), CASE(same_device), CASE_IN_MAIN(extended_stat), CASE(statfs_family), CASE(access_family),
 	CASE(access_uses_the_real_ids), CASE(modes), CASE(owners), CASE(setting_times), CASE(times_move_by_themselves),
 	CASE(truncation), CASE(allocation), CASE(syncing), CASE(advice), CASE(attributes), CASE(size_seen_at_once),
+	CASE(extents_of_a_file), CASE(watched),
 };
 CHECK_MAIN(cases)

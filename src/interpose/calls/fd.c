@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls on descriptors as such: close, dup, fcntl, ioctl. */
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -303,6 +304,61 @@ static long interfaces(struct vos_ofd *o, uint64_t user)
 	return vos_copy_to_user((void *)(uintptr_t)user, &ifc, sizeof ifc) < 0 ? -EFAULT : r;
 }
 
+/* The extents of a file: as many as the program has room for, in as many requests as that takes. */
+static long extents(struct vos_ofd *o, uint64_t user)
+{
+	_Alignas(8) unsigned char buf[IOCTL_MAX];
+	struct fiemap *m = (void *)buf, head;
+	const uint32_t most = (uint32_t)((sizeof buf - sizeof *m) / sizeof m->fm_extents[0]);
+	uint64_t at = user + sizeof *m, end, left;
+
+	if (vos_copy_from_user(&head, (void *)(uintptr_t)user, sizeof head) < 0)
+		return -EFAULT;
+	left = head.fm_extent_count;
+	end = head.fm_length > ~0ULL - head.fm_start ? ~0ULL : head.fm_start + head.fm_length;
+	memcpy(m, &head, sizeof head);
+	head.fm_mapped_extents = 0;
+	for (;;) {
+		const struct fiemap_extent *last;
+		uint64_t arg[6] = { 0, FS_IOC_FIEMAP };
+		size_t n;
+		long r;
+
+		m->fm_extent_count = left < most ? (uint32_t)left : most;
+		arg[3] = sizeof *m + m->fm_extent_count * sizeof *last;
+		n = m->fm_extent_count;
+		r = vos_ofd_call_buf(o, __NR_ioctl, arg, 2, buf, sizeof *m, arg[3], NULL);
+		if (r < 0) {
+			/* The flags that the file system does not know. */
+			head.fm_flags = m->fm_flags;
+			vos_copy_to_user((void *)(uintptr_t)user, &head, sizeof head);
+			return r;
+		}
+		head.fm_flags = m->fm_flags;
+		/* Without room only the number is asked for. */
+		if (head.fm_extent_count == 0) {
+			head.fm_mapped_extents = m->fm_mapped_extents;
+			break;
+		}
+		if (m->fm_mapped_extents < n)
+			n = m->fm_mapped_extents;
+		if (n == 0)
+			break;
+		if (vos_copy_to_user((void *)(uintptr_t)at, m->fm_extents, n * sizeof *last) < 0)
+			return -EFAULT;
+		head.fm_mapped_extents += (uint32_t)n;
+		at += n * sizeof *last;
+		left -= n;
+		last = &m->fm_extents[n - 1];
+		if (left == 0 || n < most || (last->fe_flags & FIEMAP_EXTENT_LAST) || last->fe_logical + last->fe_length >= end)
+			break;
+		m->fm_start = last->fe_logical + last->fe_length;
+		m->fm_length = end - m->fm_start;
+		m->fm_flags = head.fm_flags;
+	}
+	return vos_copy_to_user((void *)(uintptr_t)user, &head, sizeof head) < 0 ? -EFAULT : 0;
+}
+
 static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
 {
 	int size = argument_size(req);
@@ -316,6 +372,8 @@ static long remote_ioctl(struct vos_ofd *o, uint32_t req, uint64_t user)
 		return interfaces(o, user);
 	if (req == FICLONERANGE)
 		return clone_range(o, user);
+	if (req == FS_IOC_FIEMAP)
+		return extents(o, user);
 	if (req == FIDEDUPERANGE)
 		return -EOPNOTSUPP; /* callers then copy */
 	if (req == FIOSETOWN || req == SIOCSPGRP || req == FIOGETOWN || req == SIOCGPGRP) {

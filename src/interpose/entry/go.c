@@ -12,15 +12,13 @@ uint8_t vos_go[65536] = { [0 ... 65535] = VOS_GO_SLOW };
 /* Calls whose first argument is a descriptor but does not decide alone. */
 static bool more_than_fd(unsigned nr)
 {
+	for (unsigned i = 1; i < 6; i++)
+		if (vos_calls[nr].arg[i] == VOS_A_FD || vos_calls[nr].arg[i] == VOS_A_PATH)
+			return true;
 	switch (nr) {
 	case __NR_fchdir:
 	case __NR_dup2:
 	case __NR_dup3:
-	case __NR_sendfile:
-	case __NR_splice:
-	case __NR_tee:
-	case __NR_copy_file_range:
-	case __NR_epoll_ctl:
 	case __NR_bind:            /* a UNIX socket's name may lie in a domain */
 	case __NR_connect:
 	case __NR_getsockname:
@@ -29,7 +27,6 @@ static bool more_than_fd(unsigned nr)
 	case __NR_recvmsg:
 	case __NR_sendmmsg:
 	case __NR_recvmmsg:
-	case __NR_fanotify_mark:
 		return true;
 	default:
 		return false;
