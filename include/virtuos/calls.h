@@ -74,12 +74,13 @@ enum vos_arg_kind {
 #define VOS_ARG_KIND(a)  ((a) & 0xffu)
 #define VOS_ARG_PARAM(a) ((a) >> 8)
 
+#define VOS_CALL_NAME 24
+
+/* Without pointers: relocating the table would cost each program that starts a copy of every page of it. */
 struct vos_call {
-	const char *name;  /* NULL: no such number */
+	char name[VOS_CALL_NAME];  /* "": no such number */
 	uint8_t route, support, blocks, exec;
 	uint32_t arg[6];
-	const char *test;  /* family in tests/conformance */
-	const char *note;
 };
 
 /*
@@ -93,12 +94,15 @@ extern const struct vos_call vos_calls[VOS_NR_END];
 #pragma GCC diagnostic error "-Woverride-init"
 #define ARGS(...) { __VA_ARGS__ }
 #define VOS_SYSCALL(n, r, s, b, x, a, t, o) \
-	[__NR_##n] = { #n, VOS_##r, VOS_SUPPORT_##s, VOS_BLOCKS_##b, VOS_##x, a, t, o },
+	[__NR_##n] = { #n, VOS_##r, VOS_SUPPORT_##s, VOS_BLOCKS_##b, VOS_##x, a },
 const struct vos_call vos_calls[VOS_NR_END] = {
 #include "syscalls.def"
 };
 #undef VOS_SYSCALL
 #undef ARGS
+#define VOS_SYSCALL(n, r, s, b, x, a, t, o) _Static_assert(sizeof #n <= VOS_CALL_NAME, #n);
+#include "syscalls.def"
+#undef VOS_SYSCALL
 #pragma GCC diagnostic pop
 #endif
 

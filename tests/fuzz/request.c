@@ -132,7 +132,7 @@ static void begin(void)
 	vos_lane_view_init(&client, p->t.base, &p->t.geo, 0);
 	atomic_store(&vos_region_client(p->t.base)->lanes_used, 1);
 	for (unsigned op = 0; op < VOS_NR_END; op++)
-		if (vos_calls[op].name && vos_calls[op].exec != VOS_X_NONE && !left_out(op))
+		if (vos_calls[op].name[0] && vos_calls[op].exec != VOS_X_NONE && !left_out(op))
 			ops[nops++] = (uint16_t)op;
 	for (unsigned op = VOS_OP_NULL; op < VOS_OP_END; op++)
 		if (!left_out(op))

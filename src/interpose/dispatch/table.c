@@ -20,7 +20,7 @@ vos_call_fn *const vos_handler[VOS_NR_END] = {
 static int number_of(const char *name, size_t len)
 {
 	for (int nr = 0; nr < VOS_NR_END; nr++)
-		if (vos_calls[nr].name && strlen(vos_calls[nr].name) == len && memcmp(vos_calls[nr].name, name, len) == 0)
+		if (len && strlen(vos_calls[nr].name) == len && memcmp(vos_calls[nr].name, name, len) == 0)
 			return nr;
 	return -1;
 }
@@ -28,7 +28,7 @@ static int number_of(const char *name, size_t len)
 int vos_table_init(const char *overrides, const char **ret_at)
 {
 	for (int nr = 0; nr < VOS_NR_END; nr++)
-		vos_route[nr] = vos_calls[nr].name ? vos_calls[nr].route : VOS_NATIVE;
+		vos_route[nr] = vos_calls[nr].name[0] ? vos_calls[nr].route : VOS_NATIVE;
 	while (overrides && *overrides) {
 		size_t len = 0;
 		int nr;

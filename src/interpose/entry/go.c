@@ -44,7 +44,7 @@ void vos_go_init(void)
 	for (unsigned nr = 0; nr < VOS_NR_END; nr++) {
 		const struct vos_call *c = &vos_calls[nr];
 
-		if (!c->name)
+		if (!c->name[0])
 			continue;
 		if (vos_route[nr] == VOS_NATIVE)
 			vos_go[nr] = VOS_GO_NATIVE;

@@ -111,7 +111,7 @@ static void add_calls(struct vos_text *t, const uint64_t *sum)
 		if (!(n | run | rem))
 			continue;
 		vos_text_add(t, "%s\"%s\": {\"native\": %lu, \"runtime\": %lu, \"remote\": %lu}", comma,
-			     nr < VOS_NR_END && vos_calls[nr].name ? vos_calls[nr].name : "unknown", n, run, rem);
+			     nr < VOS_NR_END && vos_calls[nr].name[0] ? vos_calls[nr].name : "unknown", n, run, rem);
 		comma = ", ";
 	}
 	vos_text_add(t, "}, ");

@@ -71,7 +71,7 @@ int vos_validate(struct vos_proxy *p, struct vos_op *op, const struct vos_req *r
 	uint64_t base = req->arg[5];
 	int r = 0;
 
-	if (req->op >= VOS_NR_END || !call->name || call->exec == VOS_X_NONE)
+	if (req->op >= VOS_NR_END || !call->name[0] || call->exec == VOS_X_NONE)
 		return -ENOSYS;
 	if (req->flags & ~VOS_REQ_NOWAIT)
 		return -EINVAL;

@@ -182,7 +182,7 @@ static void report(uint32_t lane)
 
 		if (a->user)
 			fprintf(stderr, "lane %u: op %u (%s) flags %u args %lx %lx %lx %lx %lx %lx\n", lane, a->op,
-				a->op < VOS_NR_END && vos_calls[a->op].name ? vos_calls[a->op].name : "?", a->flags, (long)a->arg[0],
+				a->op < VOS_NR_END && vos_calls[a->op].name[0] ? vos_calls[a->op].name : "?", a->flags, (long)a->arg[0],
 				(long)a->arg[1], (long)a->arg[2], (long)a->arg[3], (long)a->arg[4], (long)a->arg[5]);
 	}
 }
@@ -210,7 +210,7 @@ static void flood(uint32_t kind, unsigned rounds)
 		do
 			op = (uint16_t)(below(12) == 0 ? VOS_OP_NULL + below(VOS_OP_END - VOS_OP_NULL + 2) :
 					below(40) == 0 ? rnd() : below(VOS_NR_END));
-		while (left_out(op) || (op < VOS_NR_END && (!vos_calls[op].name || vos_calls[op].exec == VOS_X_NONE) && below(20)));
+		while (left_out(op) || (op < VOS_NR_END && (!vos_calls[op].name[0] || vos_calls[op].exec == VOS_X_NONE) && below(20)));
 		for (unsigned i = 0; i < 6; i++)
 			arg[i] = op < VOS_NR_END ? any_arg(vos_calls[op].arg[i]) : below(2) ? any_fd() : any_offset();
 		/* Mostly all goes well but for one thing. */
