@@ -13,22 +13,23 @@ static void *map_pages(size_t len)
 	return vos_is_err(a) ? NULL : (void *)a;
 }
 
+/* One mapping, of which a process touches a few pages. */
+struct tables {
+	struct vos_ofd *ofd[VOS_FDS_MAX];
+	uint8_t fdkind[VOS_FDS_MAX];
+	struct vos_fdmap map;
+};
+
 int vos_fdmap_init(struct vos_proc *p)
 {
-	struct vos_fdmap *m = map_pages(sizeof *m);
+	struct tables *t = map_pages(sizeof *t);
 
-	if (!p->fdkind)
-		p->fdkind = map_pages(VOS_FDS_MAX);
-	if (!p->ofd)
-		p->ofd = map_pages(VOS_FDS_MAX * sizeof *p->ofd);
-	if (!m || !p->fdkind || !p->ofd) {
-		vos_fdmap_drop(p);
-		if (m)
-			vos_raw2(__NR_munmap, VOS_PTR(m), sizeof *m);
+	if (!t)
 		return -ENOMEM;
-	}
-	m->placeholder = -1;
-	p->priv[VOS_PRIV_FDMAP] = m;
+	t->map.placeholder = -1;
+	p->ofd = t->ofd;
+	p->fdkind = t->fdkind;
+	p->priv[VOS_PRIV_FDMAP] = &t->map;
 	return 0;
 }
 
@@ -106,21 +107,15 @@ int vos_fdmap_vfork(struct vos_proc *child, struct vos_proc *parent)
 
 void vos_fdmap_drop(struct vos_proc *p)
 {
-	struct vos_fdmap *m = vos_fdmap_of(p);
-
-	if (m) {
-		for (uint32_t fd = vos_fdmap_next(p, 0); fd < VOS_FDS_MAX; fd = vos_fdmap_next(p, fd + 1))
-			if (p->ofd[fd]) {
-				atomic_fetch_sub(&p->ofd[fd]->slots, 1);
-				vos_ofd_put(p->ofd[fd]);
-			}
-		vos_raw2(__NR_munmap, VOS_PTR(m), sizeof *m);
-		p->priv[VOS_PRIV_FDMAP] = NULL;
-	}
-	if (p->fdkind)
-		vos_raw2(__NR_munmap, VOS_PTR(p->fdkind), VOS_FDS_MAX);
-	if (p->ofd)
-		vos_raw2(__NR_munmap, VOS_PTR(p->ofd), VOS_FDS_MAX * sizeof *p->ofd);
+	if (!vos_fdmap_of(p))
+		return;
+	for (uint32_t fd = vos_fdmap_next(p, 0); fd < VOS_FDS_MAX; fd = vos_fdmap_next(p, fd + 1))
+		if (p->ofd[fd]) {
+			atomic_fetch_sub(&p->ofd[fd]->slots, 1);
+			vos_ofd_put(p->ofd[fd]);
+		}
+	vos_raw2(__NR_munmap, VOS_PTR(p->ofd), sizeof(struct tables));
+	p->priv[VOS_PRIV_FDMAP] = NULL;
 	p->fdkind = NULL;
 	p->ofd = NULL;
 }

@@ -90,12 +90,13 @@ static char **search_environment(void)
 
 bool vos_start_find(struct vos_start *s, int argc, char **argv, char **envp)
 {
+	bool arguments = plausible(argc, argv, envp);
 	char **e;
 
-	if (!plausible(argc, argv, envp))
+	if (!arguments)
 		envp = search_environment();
 	e = envp;
-	*s = (struct vos_start){ .envp = envp };
+	*s = (struct vos_start){ .envp = envp, .arguments = arguments };
 	if (!envp)
 		return false;
 	while (*e)
@@ -252,15 +253,27 @@ static void start_domains(struct vos_start *s)
 	vos_state_load(&s->last, p);
 }
 
+/*
+ * Could other threads run already?  Not where glibc preloads us: DF_1_INITFIRST puts us before every constructor (but not before
+ * auditors).  Other loaders do as they like, and dlopen brings us in at any time.
+ */
+static bool has_threads(const struct vos_start *s)
+{
+	struct stat tasks;
+
+	if (s->arguments && vos_environ_preloaded() && !word(s->envp, "LD_AUDIT"))
+		return false;
+	/* A folder has a link from each of its folders. */
+	return vos_raw2(SYS_stat, VOS_PTR("/proc/self/task"), VOS_PTR(&tasks)) == 0 && tasks.st_nlink > 3;
+}
+
 static void start_code(struct vos_start *s)
 {
 	extern const char vos_entry[] __attribute__((visibility("hidden")));
 	struct vos_rewrite_cfg cfg = { .entry = vos_entry, .own = &vos_start_all, .envp = s->cache };
-	struct stat tasks;
 	int err;
 
-	/* Brought in by dlopen, perhaps: a folder has a link from each of its folders. */
-	cfg.threads = vos_raw2(SYS_stat, VOS_PTR("/proc/self/task"), VOS_PTR(&tasks)) == 0 && tasks.st_nlink > 3;
+	cfg.threads = has_threads(s);
 	err = vos_rewrite_init(&cfg);
 	if (err < 0)
 		vos_note("nothing could be patched (error %d)", -err);

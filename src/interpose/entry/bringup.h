@@ -11,6 +11,7 @@ struct vos_start {
 	char **envp;                   /* on the program's stack; words of ours are taken out of it */
 	const Elf64_auxv_t *auxv;
 	const char *execfn;            /* AT_EXECFN */
+	bool arguments;                /* the loader handed main's arguments to the constructor */
 	/* Values of the environment; NULL when absent. */
 	const char *policy, *session, *supervisor, *stats, *verbose, *only, *route, *state;
 	char *cache[4];                /* the words that say where plans are kept */

@@ -10,7 +10,8 @@
 
 #define ANON_RUNS 64u /* planners started for anonymous code, at most */
 
-static struct vos_rewrite *st; /* vos_rewrite_state */
+static struct vos_rewrite state, *st; /* vos_rewrite_state */
+static char start_maps[64 << 10];
 
 static bool is_file(const struct vos_map *m)
 {
@@ -164,7 +165,7 @@ static uint32_t patch_raw(uint64_t lo, uint64_t hi, int prot, const char *name)
 	o = vos_object_begin(lo, hi, name);
 	if (o) {
 		o->want = want;
-		return vos_object_patch(o, prot, -1, 0);
+		return vos_object_patch(o, prot, &(struct vos_file){.fd = -1});
 	}
 	vos_plan_release(&want);
 	return suspect(lo, hi, name, vos_pairs_count(lo, hi));
@@ -175,7 +176,8 @@ static uint32_t patch_raw(uint64_t lo, uint64_t hi, int prot, const char *name)
 struct file_map {
 	struct vos_map m;
 	struct vos_plan_want want;
-	int fd; /* -1: its file cannot be had, or is no ELF object: raw code */
+	int fd;     /* -1: not open */
+	bool known; /* false: its file cannot be had, or is no ELF object: raw code */
 	char link[80];
 };
 
@@ -192,12 +194,20 @@ static bool open_as(struct file_map *f, const char *path)
 		return false;
 	}
 	f->fd = (int)fd;
+	f->known = true;
 	f->want.path = path;
 	return true;
 }
 
-static void open_file(struct file_map *f)
+static void find_file(struct file_map *f)
 {
+	f->fd = -1;
+	/* Its name and its first page say all that is needed, as a rule: nothing to open. */
+	if (f->m.head && !vos_plan_identify_mapped(f->m.path, f->m.ino, f->m.head, 4096, &f->want.id)) {
+		f->known = true;
+		f->want.path = f->m.path;
+		return;
+	}
 	if (open_as(f, f->m.path))
 		return;
 	/* Deleted, or in another mount namespace: the mapping itself leads to it, for those who may look (root). */
@@ -207,7 +217,8 @@ static void open_file(struct file_map *f)
 
 static uint32_t patch_file(struct file_map *f)
 {
-	struct vos_object *o = f->fd >= 0 ? vos_object_begin(f->m.lo, f->m.hi, f->m.path) : NULL;
+	struct vos_object *o = f->known ? vos_object_begin(f->m.lo, f->m.hi, f->m.path) : NULL;
+	struct vos_file file = {.fd = f->fd, .path = f->want.path, .ino = f->m.ino, .off = f->m.off};
 
 	if (!o) {
 		vos_plan_release(&f->want);
@@ -215,7 +226,7 @@ static uint32_t patch_file(struct file_map *f)
 	}
 	o->want = f->want;
 	o->want.path = NULL;
-	return vos_object_patch(o, f->m.prot, f->fd, f->m.off);
+	return vos_object_patch(o, f->m.prot, &file);
 }
 
 /* Patches n mappings of files; the planner is asked once for all of them. */
@@ -232,15 +243,15 @@ static uint32_t patch_files(const struct vos_map *list, uint32_t n)
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		f[i].m = list[i];
-		open_file(&f[i]);
-		if (f[i].fd >= 0)
+		find_file(&f[i]);
+		if (f[i].known)
 			want[known++] = f[i].want;
 	}
 	if (known)
 		vos_plan_load(want, known);
 	known = 0;
 	for (uint32_t i = 0; i < n; i++)
-		if (f[i].fd >= 0)
+		if (f[i].known)
 			f[i].want = want[known++];
 	for (uint32_t i = 0; i < n; i++) {
 		left += patch_file(&f[i]);
@@ -254,20 +265,21 @@ static uint32_t patch_files(const struct vos_map *list, uint32_t n)
 
 /* ---- the interface ---- */
 
-/* Collects the executable mappings that are for us. */
-static int collect(struct vos_maps *maps, struct vos_map **ret_list, uint32_t *ret_n)
+/* Collects the executable mappings that are for us; own: the file that holds this code. */
+static int collect(struct vos_maps *maps, const char *own, struct vos_map **ret_list, uint32_t *ret_n)
 {
-	struct vos_map m, *list = NULL;
-	const char *own = "";
+	struct vos_map m, head = {.path = ""}, *list = NULL;
 	uint32_t n = 0, cap = 0;
 	size_t pos = 0;
 
-	while (vos_maps_next(maps, &pos, &m))
-		if (is_own(&m))
-			own = m.path;
-	for (pos = 0; vos_maps_next(maps, &pos, &m);) {
+	while (vos_maps_next(maps, &pos, &m)) {
+		if (!m.off && m.ino && m.prot & PROT_READ)
+			head = m;
 		if (!(m.prot & PROT_EXEC) || is_kernels(&m) || is_own(&m) || (*own && !strcmp(m.path, own)))
 			continue;
+		/* The mappings of an object lie side by side, the first page of its file in front. */
+		if (m.ino && m.ino == head.ino && !strcmp(m.path, head.path))
+			m.head = (const void *)head.lo;
 		if (!(m.prot & PROT_READ) || m.prot & PROT_WRITE || m.shared) {
 			/* Cannot be read, may be written to at any time, or is not ours alone. */
 			suspect(m.lo, m.hi, m.path, 1);
@@ -289,11 +301,11 @@ static int collect(struct vos_maps *maps, struct vos_map **ret_list, uint32_t *r
 	return 0;
 }
 
-static int walk(struct vos_maps *maps)
+static int walk(struct vos_maps *maps, const char *own)
 {
 	struct vos_map *list;
 	uint32_t n, files = 0;
-	int r = collect(maps, &list, &n);
+	int r = collect(maps, own, &list, &n);
 
 	if (r)
 		return r;
@@ -318,11 +330,8 @@ int vos_rewrite_init(const struct vos_rewrite_cfg *cfg)
 	size_t pos = 0;
 	int r;
 
-	if (!st)
-		st = vos_rewrite_state = vos_pages(sizeof *st);
-	if (!st)
-		return -ENOMEM;
-	r = vos_maps_read(&maps);
+	st = vos_rewrite_state = &state;
+	r = vos_maps_read_into(&maps, start_maps, sizeof start_maps);
 	if (r)
 		return r;
 	vos_lock(&st->lock);
@@ -334,7 +343,7 @@ int vos_rewrite_init(const struct vos_rewrite_cfg *cfg)
 		if (is_own(&m))
 			break;
 	vos_plan_loader_init(cfg, m.path);
-	r = walk(&maps);
+	r = walk(&maps, m.path);
 	st->threads = true; /* sooner or later */
 	vos_objects_count();
 	vos_unlock(&st->lock);
@@ -344,7 +353,7 @@ int vos_rewrite_init(const struct vos_rewrite_cfg *cfg)
 
 static uint32_t patch_mapping(uint64_t lo, uint64_t hi, int fd, uint64_t off)
 {
-	struct file_map f = {.fd = fd};
+	struct file_map f = {.fd = fd, .known = true};
 	struct stat sb;
 	char path[64], name[256];
 	long n;

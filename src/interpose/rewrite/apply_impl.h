@@ -17,15 +17,19 @@ struct vos_map {
 	int prot;
 	bool shared;
 	const char *path; /* NUL-terminated, "" for anonymous memory */
+	const void *head; /* where the first page of its file is mapped and can be read, if the search came by; else NULL */
 };
 
 struct vos_maps {
 	char *buf;
 	size_t cap, len;
+	bool lent;
 };
 
 /* Reads /proc/self/maps.  0, or a negative errno. */
 int vos_maps_read(struct vos_maps *m);
+/* The same into memory that is lent to it, as long as that suffices. */
+int vos_maps_read_into(struct vos_maps *m, char *buf, size_t cap);
 void vos_maps_free(struct vos_maps *m);
 /* The next mapping at *pos (0 at first), in order of addresses; false at the end.  Writes NULs into the buffer. */
 bool vos_maps_next(struct vos_maps *m, size_t *pos, struct vos_map *ret);
@@ -42,7 +46,7 @@ struct vos_plan_want {
 	const char *path;               /* to open it again for the planner */
 	struct vos_plan_id id;
 	const struct vos_plan_head *plan; /* the result; NULL: none */
-	size_t plan_len;                /* what to unmap */
+	size_t plan_len;                /* what to unmap; 0: the plan was allocated */
 };
 
 /* Reads the environment, finds the planner. */
@@ -50,6 +54,12 @@ void vos_plan_loader_init(const struct vos_rewrite_cfg *cfg, const char *own_pat
 
 /* The identity of an open file.  0; -ENOEXEC when it is no ELF object; or a negative errno. */
 int vos_plan_identify(int fd, uint64_t ino, struct vos_plan_id *ret);
+
+/*
+ * The same without opening it, by its first page in memory and by what lies at its path now.  A negative errno also where that
+ * does not suffice.
+ */
+int vos_plan_identify_mapped(const char *path, uint64_t ino, const void *head, size_t len, struct vos_plan_id *ret);
 
 /* Loads the plans from the cache; asks the planner for those that are missing. */
 void vos_plan_load(struct vos_plan_want *want, unsigned n);
@@ -96,12 +106,18 @@ extern struct vos_rewrite *vos_rewrite_state;
 /* A free object for [lo, hi), not live yet; NULL when there are too many. */
 struct vos_object *vos_object_begin(uint64_t lo, uint64_t hi, const char *name);
 
+/* The file that a mapping shows.  fd and path may be missing (-1, NULL); an ino that is not 0 is what the path must lead to. */
+struct vos_file {
+	int fd;
+	const char *path;
+	uint64_t ino, off;
+};
+
 /*
  * Patches an object whose plan is set (or missing: its byte pairs are then suspects).  prot: what its mapping has now and
- * gets back; fd, off: its file, or -1.  Returns how many sites are left.  The object is live afterwards, unless it has no
- * site at all.
+ * gets back.  Returns how many sites are left.  The object is live afterwards, unless it has no site at all.
  */
-uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off);
+uint32_t vos_object_patch(struct vos_object *o, int prot, const struct vos_file *file);
 
 /* Makes an object live of which only is known that n sites may be in it.  Returns n. */
 uint32_t vos_object_suspect(struct vos_object *o, uint32_t n);

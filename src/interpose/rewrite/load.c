@@ -17,17 +17,19 @@
 
 #include "apply_impl.h"
 
-#define PATH_CAP 4096
 #define STACK    (64u << 10)
-#define ENV_MAX  4
+#define ENV_MAX  3
 
+/* Its strings are copies: the program may write over its environment.  Small: each start touches it. */
 static struct {
-	char own_dir[PATH_CAP], planner[PATH_CAP], cache[PATH_CAP], env[ENV_MAX][PATH_CAP];
+	char *cache;            /* NULL: none */
+	char *planner;          /* NULL: not looked for yet */
+	char *own_dir;          /* ends with '/'; NULL: not known */
 	char *envp[ENV_MAX + 1];
 	uint32_t planner_ms;
-	bool use_cache;
-	bool broken; /* the planner did not answer: do not ask again */
-} *loader;
+	bool up;
+	bool broken;            /* the planner did not answer: do not ask again */
+} loader;
 
 static const char *env_of(char *const *envp, const char *name)
 {
@@ -39,54 +41,71 @@ static const char *env_of(char *const *envp, const char *name)
 	return NULL;
 }
 
-static void find_cache(char *const *envp)
+/* a (its first n bytes), b and c in one; NULL without memory. */
+static char *joined(const char *a, size_t n, const char *b, const char *c)
+{
+	size_t nb = strlen(b), nc = strlen(c);
+	char *s = vos_alloc(n + nb + nc + 1);
+
+	if (s) {
+		memcpy(s, a, n);
+		memcpy(s + n, b, nb);
+		memcpy(s + n + nb, c, nc);
+	}
+	return s;
+}
+
+static char *find_cache(char *const *envp)
 {
 	const char *named = env_of(envp, "VIRTUOS_CACHE"), *xdg = env_of(envp, "XDG_CACHE_HOME"), *home = env_of(envp, "HOME");
-	size_t cap = sizeof loader->cache;
-	int n = 0;
 
 	if (named && *named)
-		n = vos_fmt(loader->cache, cap, "%s", named);
-	else if (vos_raw0(SYS_geteuid) == 0)
-		n = vos_fmt(loader->cache, cap, "/var/cache/virtuos");
-	else if (xdg && *xdg == '/')
-		n = vos_fmt(loader->cache, cap, "%s/virtuos", xdg);
-	else if (home && *home == '/')
-		n = vos_fmt(loader->cache, cap, "%s/.cache/virtuos", home);
-	loader->use_cache = n > 0 && (size_t)n < cap;
+		return vos_strdup(named);
+	if (vos_raw0(SYS_geteuid) == 0)
+		return vos_strdup("/var/cache/virtuos");
+	if (xdg && *xdg == '/')
+		return joined(xdg, strlen(xdg), "/virtuos", "");
+	return home && *home == '/' ? joined(home, strlen(home), "/.cache/virtuos", "") : NULL;
 }
 
 void vos_plan_loader_init(const struct vos_rewrite_cfg *cfg, const char *own_path)
 {
-	static const char *const pass[ENV_MAX - 1] = {"HOME", "XDG_CACHE_HOME", "VIRTUOS_CACHE"};
+	static const char pass[ENV_MAX][16] = {"HOME", "XDG_CACHE_HOME", "VIRTUOS_CACHE"};
 	const char *slash = strrchr(own_path, '/');
 	unsigned n = 0;
 
-	if (!loader)
-		loader = vos_pages(sizeof *loader);
-	if (!loader)
-		return;
-	loader->planner_ms = cfg->planner_ms ? cfg->planner_ms : 5000;
-	find_cache(cfg->envp);
-	for (unsigned i = 0; i < ENV_MAX - 1; i++) {
+	vos_free(loader.cache);
+	vos_free(loader.planner);
+	vos_free(loader.own_dir);
+	for (unsigned i = 0; i < ENV_MAX; i++)
+		vos_free(loader.envp[i]);
+	memset(&loader, 0, sizeof loader);
+	loader.planner_ms = cfg->planner_ms ? cfg->planner_ms : 5000;
+	loader.cache = find_cache(cfg->envp);
+	for (unsigned i = 0; i < ENV_MAX; i++) {
 		const char *v = env_of(cfg->envp, pass[i]);
-		int len = v ? vos_fmt(loader->env[n], PATH_CAP, "%s=%s", pass[i], v) : PATH_CAP;
 
-		if (len < PATH_CAP) {
-			loader->envp[n] = loader->env[n];
+		if (v && (loader.envp[n] = joined(pass[i], strlen(pass[i]), "=", v)))
 			n++;
+	}
+	loader.planner = cfg->planner ? vos_strdup(cfg->planner) : NULL;
+	loader.own_dir = slash ? joined(own_path, (size_t)(slash + 1 - own_path), "", "") : NULL;
+	loader.up = true;
+}
+
+/* Looked for when it is needed first: most starts find all plans in the cache.  NULL without memory. */
+static const char *planner(void)
+{
+	if (!loader.planner && loader.own_dir) {
+		loader.planner = joined(loader.own_dir, strlen(loader.own_dir), "virtuos-planner", "");
+		if (loader.planner && vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(loader.planner), 1, 0)) {
+			vos_free(loader.planner);
+			loader.planner = NULL;
 		}
 	}
-	loader->envp[n] = NULL;
-	if (cfg->planner) {
-		if (vos_fmt(loader->planner, PATH_CAP, "%s", cfg->planner) >= PATH_CAP)
-			loader->broken = true;
-		return;
-	}
-	if (slash && vos_fmt(loader->planner, PATH_CAP, "%.*s/virtuos-planner", (int)(slash - own_path), own_path) < PATH_CAP &&
-	    !vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(loader->planner), 1, 0))
-		return;
-	vos_fmt(loader->planner, PATH_CAP, "%s", VOS_LIBEXECDIR "/virtuos-planner");
+	if (!loader.planner)
+		loader.planner = vos_strdup(VOS_LIBEXECDIR "/virtuos-planner");
+	return loader.planner;
 }
 
 static long read_at(int fd, void *buf, size_t len, uint64_t off)
@@ -99,29 +118,56 @@ static long read_at(int fd, void *buf, size_t len, uint64_t off)
 	return r;
 }
 
+/* What its first bytes and its inode say. */
+static int identify(const struct stat *st, uint64_t ino, const void *head, size_t len, struct vos_plan_id *ret,
+		    uint64_t *ret_note_off, uint64_t *ret_note_len)
+{
+	int r;
+
+	if (ino && st->st_ino != ino)
+		return -ESTALE;
+	if (!S_ISREG(st->st_mode))
+		return -ENOEXEC;
+	*ret = (struct vos_plan_id){0};
+	r = vos_plan_elf_id(head, len, ret, ret_note_off, ret_note_len);
+	if (r)
+		return r;
+	ret->size = (uint64_t)st->st_size;
+	ret->key = vos_plan_key(st->st_dev, st->st_ino, ret->size,
+				(uint64_t)st->st_mtim.tv_sec * 1000000000ull + (uint64_t)st->st_mtim.tv_nsec);
+	return 0;
+}
+
+int vos_plan_identify_mapped(const char *path, uint64_t ino, const void *head, size_t len, struct vos_plan_id *ret)
+{
+	uint64_t note_off, note_len;
+	struct stat st;
+	long r;
+
+	r = vos_raw2(SYS_stat, VOS_PTR(path), VOS_PTR(&st));
+	if (vos_is_err(r))
+		return (int)r;
+	if (st.st_size < (long)len)
+		return -ESTALE;
+	r = identify(&st, ino, head, len, ret, &note_off, &note_len);
+	return r || ret->build_id_len || !note_len ? (int)r : -ENOENT;
+}
+
 int vos_plan_identify(int fd, uint64_t ino, struct vos_plan_id *ret)
 {
 	uint64_t buf[512], note_off, note_len;
 	struct stat st;
-	long r;
+	long r, n;
 
 	r = vos_raw2(SYS_fstat, fd, VOS_PTR(&st));
 	if (vos_is_err(r))
 		return (int)r;
-	if (ino && st.st_ino != ino)
-		return -ESTALE;
-	if (!S_ISREG(st.st_mode))
-		return -ENOEXEC;
-	*ret = (struct vos_plan_id){0};
-	r = read_at(fd, buf, sizeof buf, 0);
-	if (vos_is_err(r))
-		return (int)r;
-	r = vos_plan_elf_id(buf, (size_t)r, ret, &note_off, &note_len);
+	n = S_ISREG(st.st_mode) ? read_at(fd, buf, sizeof buf, 0) : 0;
+	if (vos_is_err(n))
+		return (int)n;
+	r = identify(&st, ino, buf, (size_t)n, ret, &note_off, &note_len);
 	if (r)
 		return (int)r;
-	ret->size = (uint64_t)st.st_size;
-	ret->key = vos_plan_key(st.st_dev, st.st_ino, ret->size,
-				(uint64_t)st.st_mtim.tv_sec * 1000000000ull + (uint64_t)st.st_mtim.tv_nsec);
 	if (!ret->build_id_len && note_len) {
 		r = read_at(fd, buf, note_len < sizeof buf ? note_len : sizeof buf, note_off);
 		if (r > 0)
@@ -132,8 +178,10 @@ int vos_plan_identify(int fd, uint64_t ino, struct vos_plan_id *ret)
 
 void vos_plan_release(struct vos_plan_want *w)
 {
-	if (w->plan)
+	if (w->plan && w->plan_len)
 		vos_raw2(SYS_munmap, VOS_PTR(w->plan), (long)w->plan_len);
+	else if (w->plan)
+		vos_free((void *)(uintptr_t)w->plan);
 	w->plan = NULL;
 }
 
@@ -148,23 +196,36 @@ static const void *map_part(int fd, uint64_t off, size_t len)
 
 static void load_cached(int dir, struct vos_plan_want *w)
 {
+	uint64_t small[128];
 	char name[VOS_PLAN_NAME_MAX];
+	void *copy = NULL;
 	const void *p = NULL;
+	size_t len = 0;
 	struct stat st;
-	long fd;
+	long fd, n;
 
 	vos_plan_name(&w->id, name);
 	fd = vos_raw4(SYS_openat, dir, VOS_PTR(name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (vos_is_err(fd))
 		return;
-	if (!vos_raw2(SYS_fstat, fd, VOS_PTR(&st)) && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size < 1 << 30)
-		p = map_part((int)fd, 0, (size_t)st.st_size);
+	/* Most objects have no site: to read the little that says so is cheaper than to map it. */
+	n = read_at((int)fd, small, sizeof small, 0);
+	if (n > 0 && (size_t)n < sizeof small) {
+		len = (size_t)n;
+		p = copy = vos_alloc(len);
+		if (copy)
+			memcpy(copy, small, len);
+	} else if (n > 0 && !vos_raw2(SYS_fstat, fd, VOS_PTR(&st)) && S_ISREG(st.st_mode) && st.st_size > 0 &&
+		   st.st_size < 1 << 30) {
+		len = (size_t)st.st_size;
+		p = map_part((int)fd, 0, len);
+	}
 	vos_raw1(SYS_close, fd);
 	if (!p)
 		return;
 	w->plan = p;
-	w->plan_len = (size_t)st.st_size;
-	if (vos_plan_check(p, w->plan_len) || !vos_plan_is_for(p, &w->id)) {
+	w->plan_len = copy ? 0 : len;
+	if (vos_plan_check(p, len) || !vos_plan_is_for(p, &w->id)) {
 		vos_note("damaged plan in the cache: %s", name);
 		vos_plan_release(w);
 	}
@@ -272,12 +333,14 @@ static int run_planner(char *const *argv, int in, int *ret_fd)
 {
 	uint64_t all = ~0ull, old = 0;
 	char *stack = vos_pages(STACK);
-	struct child c = {.path = loader->planner, .argv = argv, .envp = loader->envp, .in = in};
+	struct child c = {.path = planner(), .argv = argv, .envp = loader.envp, .in = in};
 	int pidfd = -1, code;
 	long pid, out;
 
-	if (!stack)
+	if (!stack || !c.path) {
+		vos_pages_free(stack, STACK);
 		return -ENOMEM;
+	}
 	out = vos_raw2(SYS_memfd_create, VOS_PTR("virtuos plans"), MFD_CLOEXEC);
 	if (vos_is_err(out)) {
 		vos_pages_free(stack, STACK);
@@ -293,7 +356,7 @@ static int run_planner(char *const *argv, int in, int *ret_fd)
 		vos_raw1(SYS_close, out);
 		return (int)pid;
 	}
-	code = reap((int)pid, pidfd, now_ms() + loader->planner_ms);
+	code = reap((int)pid, pidfd, now_ms() + loader.planner_ms);
 	vos_raw1(SYS_close, pidfd);
 	/* 1: it could not read some object, but has answered for the others. */
 	if (code != 0 && code != 1) {
@@ -346,8 +409,8 @@ static void ask_planner(struct vos_plan_want *want, unsigned n)
 	r = run_planner(argv, -1, &fd);
 	vos_free(argv);
 	if (r) {
-		vos_note("planner %s: error %d", loader->planner, -r);
-		loader->broken = true;
+		vos_note("planner %s: error %d", loader.planner ? loader.planner : "", -r);
+		loader.broken = true;
 		return;
 	}
 	take_answers(fd, want, n);
@@ -360,10 +423,10 @@ void vos_plan_load(struct vos_plan_want *want, unsigned n)
 	struct stat st;
 	long dir = -1;
 
-	if (!loader)
+	if (!loader.up)
 		return;
-	if (loader->use_cache)
-		dir = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(loader->cache), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (loader.cache)
+		dir = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(loader.cache), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (!vos_is_err(dir)) {
 		/* Plans are code: only we may have written them. */
 		if (!vos_raw2(SYS_fstat, dir, VOS_PTR(&st)) && st.st_uid == (uid_t)vos_raw0(SYS_geteuid) && !(st.st_mode & 022))
@@ -373,7 +436,7 @@ void vos_plan_load(struct vos_plan_want *want, unsigned n)
 	}
 	for (unsigned i = 0; i < n; i++)
 		missing += !want[i].plan;
-	if (missing && !loader->broken)
+	if (missing && !loader.broken)
 		ask_planner(want, n);
 }
 
@@ -384,7 +447,7 @@ int vos_plan_memory(const void *code, size_t len, struct vos_plan_want *ret)
 	long in;
 	int fd, r;
 
-	if (!loader || loader->broken)
+	if (!loader.up || loader.broken)
 		return -ENOENT;
 	vos_fmt(base, sizeof base, "--base=%llu", (unsigned long long)(uintptr_t)code);
 	in = vos_raw2(SYS_memfd_create, VOS_PTR("virtuos code"), MFD_CLOEXEC);

@@ -18,18 +18,21 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-/* The last area's start, or the lowest library's: there is often room below it.  Under the room's lock. */
-static uint64_t last;
-
 int vos_maps_read(struct vos_maps *m)
+{
+	return vos_maps_read_into(m, NULL, FIRST_SIZE);
+}
+
+int vos_maps_read_into(struct vos_maps *m, char *buf, size_t cap)
 {
 	long fd, n = -ENOMEM;
 
-	*m = (struct vos_maps){.cap = FIRST_SIZE};
+	*m = (struct vos_maps){.buf = buf, .cap = cap, .lent = buf};
 	fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR("/proc/self/maps"), O_RDONLY | O_CLOEXEC, 0);
 	if (vos_is_err(fd))
 		return (int)fd;
-	m->buf = vos_pages(m->cap);
+	if (!buf)
+		m->buf = vos_pages(m->cap);
 	while (m->buf) {
 		n = vos_raw3(SYS_read, fd, VOS_PTR(m->buf + m->len), (long)(m->cap - m->len - 1));
 		if (n == -EINTR)
@@ -42,7 +45,9 @@ int vos_maps_read(struct vos_maps *m)
 
 			if (bigger)
 				memcpy(bigger, m->buf, m->len);
-			vos_pages_free(m->buf, m->cap);
+			if (!m->lent)
+				vos_pages_free(m->buf, m->cap);
+			m->lent = false;
 			m->buf = bigger;
 			m->cap *= 4;
 		}
@@ -59,7 +64,8 @@ int vos_maps_read(struct vos_maps *m)
 
 void vos_maps_free(struct vos_maps *m)
 {
-	vos_pages_free(m->buf, m->cap);
+	if (!m->lent)
+		vos_pages_free(m->buf, m->cap);
 	*m = (struct vos_maps){0};
 }
 
@@ -120,8 +126,7 @@ bool vos_maps_next(struct vos_maps *m, size_t *pos, struct vos_map *ret)
 	while (*p == ' ')
 		p++;
 	ret->path = p;
-	if (!last && ret->lo >= PROGRAMS && ret->path[0] != '[')
-		last = ret->lo;
+	ret->head = NULL;
 	return true;
 }
 
@@ -191,12 +196,18 @@ static uint64_t find_gap(struct vos_maps *m, uint64_t lo, uint64_t hi, size_t si
 
 void *vos_maps_near(uint64_t lo, uint64_t hi, size_t size)
 {
-	uint64_t tried = 0, at = last - size;
+	uint64_t tried = 0, at;
 	struct vos_maps m;
 	long r = -EEXIST;
 
-	if (last > LOWEST + size && at + REACH >= hi && at <= lo + REACH && last < PROGRAMS * 2 && at >= PROGRAMS)
-		r = map_at(at, size);
+	/* Where the kernel puts libraries there is room for it nearby, as a rule. */
+	if (lo >= PROGRAMS) {
+		r = vos_raw6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		if (!vos_is_err(r) && ((uint64_t)r + REACH < hi || (uint64_t)r > lo + REACH)) {
+			vos_raw2(SYS_munmap, r, (long)size);
+			r = -EEXIST;
+		}
+	}
 	if (vos_is_err(r) && !vos_maps_read(&m)) {
 		for (unsigned i = 0; i < 64 && vos_is_err(r); i++) {
 			at = find_gap(&m, lo, hi, size, &tried);
@@ -208,8 +219,5 @@ void *vos_maps_near(uint64_t lo, uint64_t hi, size_t size)
 		}
 		vos_maps_free(&m);
 	}
-	if (vos_is_err(r))
-		return NULL;
-	last = at;
-	return (void *)at;
+	return vos_is_err(r) ? NULL : (void *)r;
 }

@@ -6,7 +6,9 @@
  * Writers hold the lock of this room; vos_rewrite_site_of() reads without one: an object's fields are written before `live`
  * is set, and freed only when no reader is left.
  */
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "apply_impl.h"
 
@@ -292,18 +294,25 @@ static void fault_in(const struct vos_object *o)
  * Gives opened text its protection back.  A policy may forbid to execute what was once writable or written (SELinux execmod):
  * then the bytes of the file are mapped afresh.  0, or what mprotect said.
  */
-static int close_text(const struct vos_object *o, int prot, int fd, uint64_t off)
+static int close_text(const struct vos_object *o, int prot, const struct vos_file *file)
 {
-	long len = (long)(o->hi - o->lo), r;
+	long len = (long)(o->hi - o->lo), fd = file->fd, r;
+	struct stat st;
 
 	r = vos_raw3(SYS_mprotect, (long)o->lo, len, prot);
-	if (vos_is_err(r) && fd >= 0)
-		vos_raw6(SYS_mmap, (long)o->lo, len, prot, MAP_PRIVATE | MAP_FIXED, fd, (long)off);
-	return vos_is_err(r) ? (int)r : 0;
+	if (!vos_is_err(r))
+		return 0;
+	if (fd < 0 && file->path)
+		fd = vos_raw4(SYS_openat, AT_FDCWD, VOS_PTR(file->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	if (fd >= 0 && (!file->ino || (!vos_raw2(SYS_fstat, fd, VOS_PTR(&st)) && st.st_ino == file->ino)))
+		vos_raw6(SYS_mmap, (long)o->lo, len, prot, MAP_PRIVATE | MAP_FIXED, fd, (long)file->off);
+	if (fd >= 0 && file->fd < 0)
+		vos_raw1(SYS_close, fd);
+	return (int)r;
 }
 
 /* Writes the patches into opened text and closes it.  0, or a negative errno: the object is as it was. */
-static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
+static int write_object(struct vos_object *o, int prot, const struct vos_file *file)
 {
 	long r;
 
@@ -313,7 +322,7 @@ static int write_object(struct vos_object *o, int prot, int fd, uint64_t off)
 	if (!vos_is_err(r))
 		return 0;
 	write_all(o, true);
-	close_text(o, prot, fd, off);
+	close_text(o, prot, file);
 	return (int)r;
 }
 
@@ -381,14 +390,14 @@ static bool something_to_patch(const struct vos_object *o)
 	return false;
 }
 
-uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
+uint32_t vos_object_patch(struct vos_object *o, int prot, const struct vos_file *file)
 {
 	const struct vos_plan_head *h = o->want.plan;
 	const struct vos_plan_site *s;
 	uint32_t sites = 0;
 	int r;
 
-	if (!h || !find_bias(o, off)) {
+	if (!h || !find_bias(o, file->off)) {
 		uint32_t n = vos_pairs_count(o->lo, o->hi);
 
 		if (n)
@@ -402,9 +411,9 @@ uint32_t vos_object_patch(struct vos_object *o, int prot, int fd, uint64_t off)
 		fault_in(o);
 		r = build_stubs(o);
 		if (r)
-			close_text(o, prot, fd, off);
+			close_text(o, prot, file);
 		else
-			r = write_object(o, prot, fd, off);
+			r = write_object(o, prot, file);
 	}
 	if (r) {
 		vos_note("%s: cannot be patched: error %d", o->name, -r);

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define VOS_PLAN_MAGIC   0x0a4e4c50534f5600ull /* "\0VOSPLN\n" */
-#define VOS_PLAN_VERSION 1u
+#define VOS_PLAN_VERSION 2u
 #define VOS_PLAN_ALIGN   4096u /* plans that share one stream start at multiples of this */
 
 #define VOS_PLAN_BUILD_ID_MAX 32u
@@ -100,7 +100,7 @@ struct vos_plan_head {
 	uint64_t magic;
 	uint32_t version, head_size;
 	uint64_t size;        /* of this plan, in bytes */
-	uint64_t checksum;    /* FNV-1a over 64-bit words of everything after this field */
+	uint64_t checksum;    /* vos_plan_checksum(): of everything after this field */
 	uint64_t object_size;
 	uint64_t object_key;  /* hash of dev, ino, size, mtime for an object without a build-id, else 0 */
 	uint64_t vaddr_lo, vaddr_hi; /* what the object's PT_LOADs span: stubs must reach all of it */
@@ -155,7 +155,7 @@ int vos_plan_check(const void *data, size_t len);
 /* Is a checked plan the plan of this object? */
 int vos_plan_is_for(const struct vos_plan_head *h, const struct vos_plan_id *id);
 
-/* The checksum of a plan whose head.size is right. */
+/* The checksum of a plan whose head.size is right: FNV-1a over every fourth 64-bit word, four times, and over the four sums. */
 uint64_t vos_plan_checksum(const struct vos_plan_head *h);
 
 /* The plan's file name in the cache directory, NUL-terminated. */

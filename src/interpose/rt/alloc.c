@@ -26,7 +26,9 @@ struct spare { struct head h; struct spare *next; };
 
 static _Atomic uint32_t lock;
 static struct spare *spares[CLASS_MAX + 1];
-static unsigned char *chunk, *chunk_end;
+/* The first chunk needs no mapping of its own. */
+static _Alignas(16) unsigned char first_chunk[CHUNK];
+static unsigned char *chunk = first_chunk, *chunk_end = first_chunk + CHUNK;
 
 void *vos_pages(size_t n)
 {

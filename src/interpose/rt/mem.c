@@ -17,7 +17,12 @@ void *memcpy(void *restrict d, const void *restrict s, size_t n)
 	}
 	for (; n >= 8; n -= 8, dp += 8, sp += 8)
 		__builtin_memcpy(dp, sp, 8);
-	for (; n; n--)
+	if (n & 4) {
+		__builtin_memcpy(dp, sp, 4);
+		dp += 4;
+		sp += 4;
+	}
+	for (n &= 3; n; n--)
 		*dp++ = *sp++;
 	return d;
 }
@@ -55,6 +60,14 @@ int memcmp(const void *a, const void *b, size_t n)
 {
 	const unsigned char *x = a, *y = b;
 
+	for (; n >= 8; n -= 8, x += 8, y += 8) {
+		uint64_t v, w;
+
+		__builtin_memcpy(&v, x, 8);
+		__builtin_memcpy(&w, y, 8);
+		if (v != w)
+			break;
+	}
 	for (; n; n--, x++, y++)
 		if (*x != *y)
 			return *x - *y;

@@ -126,10 +126,10 @@ Test(plan_file, names)
 	char name[VOS_PLAN_NAME_MAX];
 
 	vos_plan_name(&id, name);
-	cr_assert_str_eq(name, "bab01-000000001234.plan1");
+	cr_assert_str_eq(name, "bab01-000000001234.plan2");
 	id.build_id_len = 0;
 	vos_plan_name(&id, name);
-	cr_assert_str_eq(name, "f0000000000000009-000000001234.plan1");
+	cr_assert_str_eq(name, "f0000000000000009-000000001234.plan2");
 	memset(id.build_id, 0xff, sizeof id.build_id);
 	id.build_id_len = VOS_PLAN_BUILD_ID_MAX;
 	vos_plan_name(&id, name);
