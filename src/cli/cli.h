@@ -43,6 +43,10 @@ struct vos_cli_command {
 
 /* `virtuos --inside PROGRAM ARGUMENT...`, `run`'s own: execs it in a process of the session.  Returns an exit code after a line. */
 #define VOS_CLI_INSIDE "--inside"
+
+/* Configuration files: the system's, and a user's below $XDG_CONFIG_HOME or ~/.config. */
+#define VOS_CLI_SYSTEM_CONFIG "/etc/virtuos/virtuos.conf"
+#define VOS_CLI_OWN_CONFIG    "virtuos/virtuos.conf"
 int vos_cli_inside(char **argv);
 
 extern const struct vos_cli_command vos_cmd_run, vos_cmd_domain, vos_cmd_stat, vos_cmd_doctor;
@@ -136,5 +140,8 @@ int vos_cli_call(int session);
  * of the way; msg->status is the supervisor's own.
  */
 int vos_cli_ask(int call, struct vos_msg *msg, int *ret_fd, int ms);
+/* Its two halves. */
+int vos_cli_send(int call, const struct vos_msg *msg);
+int vos_cli_answer(int call, struct vos_msg *msg, int *ret_fd, int ms);
 
 #endif

@@ -12,7 +12,6 @@
 #include "cli.h"
 
 #define LINE_MAX_BYTES 8192
-#define SYSTEM_FILE "/etc/virtuos/virtuos.conf"
 
 /* A key read; the global section and the sections of the program are applied in this order once the file is read. */
 struct reader {
@@ -253,12 +252,12 @@ int vos_cli_config_default(struct vos_cli_settings *s, const char *program, cons
 	char *own = NULL;
 	int r = 0;
 
-	if (access(SYSTEM_FILE, F_OK) == 0)
-		r = vos_cli_config_read(s, SYSTEM_FILE, program, path);
+	if (access(VOS_CLI_SYSTEM_CONFIG, F_OK) == 0)
+		r = vos_cli_config_read(s, VOS_CLI_SYSTEM_CONFIG, program, path);
 	if (xdg && xdg[0] == '/')
-		own = vos_cli_format("%s/virtuos/virtuos.conf", xdg);
+		own = vos_cli_format("%s/" VOS_CLI_OWN_CONFIG, xdg);
 	else if (home && home[0] == '/')
-		own = vos_cli_format("%s/.config/virtuos/virtuos.conf", home);
+		own = vos_cli_format("%s/.config/" VOS_CLI_OWN_CONFIG, home);
 	if (r == 0 && own && access(own, F_OK) == 0)
 		r = vos_cli_config_read(s, own, program, path);
 	free(own);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The program `virtuos`: finds the command and calls it. */
+/* The program virtuos-cli, which `virtuos` becomes (launch.c): finds the command and calls it. */
 #include <stdio.h>
 #include <string.h>
 #include "cli.h"
