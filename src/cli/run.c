@@ -161,20 +161,41 @@ static int prepare_stats(struct vos_cli_settings *s)
 	return 0;
 }
 
-/* Asks the supervisor after one domain, before the program can trip over it. */
-static int probe(int session, const char *domain, uint32_t kind, const char *root, const char *what)
-{
-	struct vos_msg *m = vos_cli_alloc(sizeof *m);
-	int call = vos_cli_call(session), r = call;
+/* A question to the supervisor after one domain, before the program can trip over it. */
+struct probe {
+	const char *domain, *root;
+	char *what;
+	struct vos_msg *m;
+	int call; /* the conversation, or why there is none */
+};
 
-	if (call >= 0) {
-		vos_msg_init(m, VOS_MSG_STATE);
-		m->kind = kind;
-		vos_msg_text(m->domain, sizeof m->domain, domain);
-		vos_msg_text(m->text, sizeof m->text, root);
-		r = vos_cli_ask(call, m, NULL, PROBE_MS);
-		close(call);
+/* The domain starts, if it does not run yet. */
+static void probe_begin(struct probe *p, int session, uint32_t kind)
+{
+	int r;
+
+	p->m = vos_cli_alloc(sizeof *p->m);
+	p->call = vos_cli_call(session);
+	if (p->call < 0)
+		return;
+	vos_msg_init(p->m, VOS_MSG_STATE);
+	p->m->kind = kind;
+	vos_msg_text(p->m->domain, sizeof p->m->domain, p->domain);
+	vos_msg_text(p->m->text, sizeof p->m->text, p->root);
+	r = vos_cli_send(p->call, p->m);
+	if (r != 0) {
+		close(p->call);
+		p->call = r;
 	}
+}
+
+/* Its answer: 0, or the exit code after a line. */
+static int probe_end(struct probe *p)
+{
+	const char *domain = p->domain, *root = p->root, *what = p->what;
+	struct vos_msg *m = p->m;
+	int r = p->call < 0 ? p->call : vos_cli_answer(p->call, m, NULL, PROBE_MS);
+
 	if (r != 0)
 		vos_cli_say("the supervisor cannot be asked after %s: %s; run again with --verbose to see what it says", what,
 			    vos_cli_error(r));
@@ -189,26 +210,34 @@ static int probe(int session, const char *domain, uint32_t kind, const char *roo
 		else
 			vos_cli_say("%s: the domain '%s' cannot be used: %s", what, domain, strerror(-r));
 	}
-	free(m);
 	return r ? VOS_EXIT_OURS : 0;
 }
 
+/* All are asked, then all are heard: the domains start side by side. */
 static int probe_all(int session, const struct vos_policy *p)
 {
+	struct probe probe[1 + VOS_POLICY_STORES];
+	uint32_t n = 0;
 	int code = 0;
 
 	if (p->net[0]) {
-		char *what = vos_cli_format("net=%s", p->net);
-
-		code = probe(session, p->net, VOS_KIND_NET, "", what);
-		free(what);
+		probe[n] = (struct probe){ .domain = p->net, .root = "", .what = vos_cli_format("net=%s", p->net) };
+		probe_begin(&probe[n++], session, VOS_KIND_NET);
 	}
-	for (uint32_t i = 0; i < p->nstores && !code; i++) {
+	for (uint32_t i = 0; i < p->nstores; i++) {
 		const struct vos_policy_store *s = &p->store[i];
-		char *what = vos_cli_format("store=%s=%s:%s", s->prefix, s->domain, s->root);
 
-		code = probe(session, s->domain, VOS_KIND_STORE, s->root, what);
-		free(what);
+		probe[n] = (struct probe){ .domain = s->domain, .root = s->root,
+					   .what = vos_cli_format("store=%s=%s:%s", s->prefix, s->domain, s->root) };
+		probe_begin(&probe[n++], session, VOS_KIND_STORE);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (!code)
+			code = probe_end(&probe[i]);
+		if (probe[i].call >= 0)
+			close(probe[i].call);
+		free(probe[i].what);
+		free(probe[i].m);
 	}
 	return code;
 }

@@ -120,7 +120,8 @@ int vos_cli_supervisor_start(pid_t pid, bool verbose)
 	/* Twice: the program that this process becomes must not find a child that it never made. */
 	child = fork();
 	if (child == 0) {
-		pid_t second = fork();
+		/* This process ends when it runs again: nobody else sees what becomes of its memory. */
+		pid_t second = vfork();
 
 		if (second == 0)
 			become_supervisor(program, pair[1], pid, verbose, report[1]);
@@ -253,14 +254,24 @@ out:
 	return r;
 }
 
+int vos_cli_send(int call, const struct vos_msg *msg)
+{
+	return vos_msg_send(call, msg, NULL, 0, vos_msg_deadline(SEND_MS));
+}
+
 int vos_cli_ask(int call, struct vos_msg *msg, int *ret_fd, int ms)
+{
+	int r = vos_cli_send(call, msg);
+
+	return r ? r : vos_cli_answer(call, msg, ret_fd, ms);
+}
+
+int vos_cli_answer(int call, struct vos_msg *msg, int *ret_fd, int ms)
 {
 	struct vos_msg_fds fds;
 	uint32_t type = msg->type;
-	int r = vos_msg_send(call, msg, NULL, 0, vos_msg_deadline(SEND_MS));
+	int r = vos_msg_recv(call, msg, &fds, vos_msg_deadline((uint64_t)ms));
 
-	if (r == 0)
-		r = vos_msg_recv(call, msg, &fds, vos_msg_deadline((uint64_t)ms));
 	if (r != 0)
 		return r;
 	if (msg->type != type && msg->type != VOS_MSG_STATUS)
