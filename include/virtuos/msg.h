@@ -34,12 +34,13 @@ enum vos_msg_type {
 	VOS_MSG_IMPORT  = 12, /* proxy → broker: answer carries fd {open file}, status */
 	VOS_MSG_STATUS  = 13, /* a plain answer: status, text */
 	VOS_MSG_SHMAP   = 14, /* client → supervisor: the shared segment of file (domain, dev, ino, size): answer status,
-	                       * aux 1 = made just now and to be filled, fd {memfd} */
+	                       * aux 1 = VOS_SHMAP_READY, _FRESH or _LEFT, fds {segment, shadow}; later, aux 3 = 1: filled */
 	VOS_MSG_HOLD    = 15, /* client → supervisor: an exported file (kind, domain, token) is to be kept while this
 	                       * conversation is open; answered by the same, whole.  Supervisor → broker: status 1 keep, 0 drop */
 	VOS_MSG_END
 };
 
+enum { VOS_SHMAP_READY, VOS_SHMAP_FRESH, VOS_SHMAP_LEFT };
 enum { VOS_KIND_NET = 1, VOS_KIND_STORE = 2 };
 
 struct vos_msg {

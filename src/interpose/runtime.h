@@ -327,11 +327,16 @@ int vos_remote_recred(struct vos_proc *p);
 int vos_remote_file(struct vos_lane_client *l, int32_t rfd);
 
 /*
- * The shared segment of a file (domain, dev, ino): a memfd of at least `size` bytes, the runtime's own; *ret_fresh when it was
- * made just now and is to be filled.  *ret_hold is a descriptor that keeps the segment: close it with vos_fd_disown() when
- * the last mapping goes.  0 or negative errno.
+ * The shared segment of a file (domain, dev, ino) and its shadow: memfds of at least `size` bytes, the runtime's own; `hold` keeps
+ * the segment.  All three go by vos_fd_disown() when the last mapping does.  `made` is VOS_SHMAP_READY; _FRESH: it is to be filled;
+ * _LEFT: the last who had it was killed, what differs from the shadow is to be stored and the rest taken from the file anew.  The
+ * others wait until the latter two are followed by vos_remote_segment_filled().  0 or negative errno.
  */
-int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *ret_fd, int *ret_hold,
-		       bool *ret_fresh);
+struct vos_segment {
+	int fd, shadow, hold;
+	uint32_t made;
+};
+int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, struct vos_segment *ret);
+void vos_remote_segment_filled(struct vos_domain *d, int hold);
 
 #endif

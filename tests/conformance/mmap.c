@@ -463,6 +463,7 @@ static void one_after_another(void)
 	int fd = make_file("f", ""), *p;
 
 	OK(ftruncate(fd, 2 * PAGE));
+	OK(close(fd));
 	for (int i = 0; i < 30; i++) {
 		pid_t pid = fork();
 
@@ -477,10 +478,6 @@ static void one_after_another(void)
 			end_by(i % 3);
 		}
 		wait_status(pid);
-		if (i % 4 == 0) {
-			EQ(pread(fd, &p, sizeof(int), 0), sizeof(int));
-			EQ(*(int *)&p, i + 1);
-		}
 	}
 }
 

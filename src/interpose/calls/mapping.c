@@ -3,10 +3,9 @@
  * Memory mapped from remote files.  A domain of this kernel hands the file over, and the kernel maps it: then nothing more is to
  * be done (vos_mapping_file()).  All else here is for domains elsewhere, whose files are copied.
  *
- * Private: anonymous memory that holds the file's bytes of the moment of the mmap.  Shared: the segment of the file, a memfd
- * that all processes of the session map, filled from the file once; what the program stores there is found by comparing with
- * a shadow and written back at msync, munmap, exec and exit, and before this process reads the file.  Pages past the end of the
- * file come from an empty memfd, so that touching them is SIGBUS.
+ * Private: anonymous memory that holds the file's bytes of the moment of the mmap.  Shared: the segment of the file, which all
+ * processes of the session map (mapfile.h); what is stored there goes to the file at msync, munmap, exec and exit, and before this
+ * process reads the file.  Pages past the end of the file come from an empty memfd, so that touching them is SIGBUS.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -18,22 +17,9 @@
 #include "../dispatch/path.h"
 #include "../dispatch/table.h"
 #include "../rt/rt.h"
+#include "mapfile.h"
 
 #define PAGE 4096ULL
-
-/* A remote file with shared mappings in this process. */
-struct vos_mapfile {
-	struct vos_mapfile *next;
-	struct vos_domain *domain;
-	uint64_t dev, ino;
-	struct vos_ofd *writer;      /* the open file that write-back goes through; NULL: none was writable.  A reference */
-	unsigned char *view;         /* the whole segment, mapped for ourselves */
-	unsigned char *shadow;       /* what was written back or read last */
-	uint64_t size;               /* of the file as we know it */
-	uint64_t view_size;          /* of view and shadow: whole pages */
-	int segment, hold;
-	uint32_t maps;
-};
 
 /* One mapping, or what munmap has left of one. */
 struct map {
@@ -41,7 +27,6 @@ struct map {
 	uint64_t addr, len, off;
 	struct vos_mapfile *file;    /* shared; NULL: private */
 	struct vos_ofd *ofd;         /* private: where the bytes come from.  A reference */
-	bool readonly;               /* shared, through a descriptor that cannot write */
 };
 
 _Atomic uint32_t vos_mapping_count;
@@ -59,203 +44,12 @@ static uint64_t pages(uint64_t n)
 	return (n + PAGE - 1) & ~(PAGE - 1);
 }
 
-/* ---- bytes ---------------------------------------------------------------------------------------------------------------- */
-
-/* Reads [off, off+len) of o into mem; 0 or negative errno.  What lies past the end stays as it is. */
-static long fill(struct vos_ofd *o, unsigned char *mem, uint64_t off, uint64_t len)
-{
-	struct vos_lane_client *lane;
-	int32_t rfd;
-	long r = vos_ofd_lane(o, &lane, &rfd);
-
-	while (r >= 0 && len) {
-		size_t n = len < vos_transfer_max(lane) ? (size_t)len : vos_transfer_max(lane);
-		struct vos_req req = { .op = __NR_pread64, .arg = { (uint64_t)rfd, 0, n, off } };
-		void *buf = vos_lane_alloc(lane, n, &req.arg[1]);
-
-		if (!buf)
-			return -ENOMEM;
-		do
-			r = vos_remote_call(lane, &req, NULL);
-		while (r == -VOS_ERESTARTSYS); /* a page that is half there helps nobody; regular files do not wait long */
-		if (r > (long)n)
-			r = -EIO;
-		if (r > 0) {
-			memcpy(mem, buf, (size_t)r);
-			mem += r;
-			off += (uint64_t)r;
-			len -= (uint64_t)r;
-		}
-		vos_lane_free(lane, buf);
-		if (r == 0)
-			break;
-	}
-	return r < 0 ? r : 0;
-}
-
-static long store(struct vos_ofd *o, const unsigned char *mem, uint64_t off, uint64_t len)
-{
-	struct vos_lane_client *lane;
-	int32_t rfd;
-	long r = vos_ofd_lane(o, &lane, &rfd);
-
-	while (r >= 0 && len) {
-		size_t n = len < vos_transfer_max(lane) ? (size_t)len : vos_transfer_max(lane);
-		struct vos_req req = { .op = __NR_pwrite64, .arg = { (uint64_t)rfd, 0, n, off } };
-		void *buf = vos_lane_alloc(lane, n, &req.arg[1]);
-
-		if (!buf)
-			return -ENOMEM;
-		memcpy(buf, mem, n);
-		do
-			r = vos_remote_call(lane, &req, NULL);
-		while (r == -VOS_ERESTARTSYS);
-		vos_lane_free(lane, buf);
-		if (r == 0 || r > (long)n)
-			r = -EIO;
-		if (r > 0) {
-			mem += r;
-			off += (uint64_t)r;
-			len -= (uint64_t)r;
-		}
-	}
-	return r < 0 ? r : 0;
-}
-
-static long stat_of(struct vos_ofd *o, struct stat *st)
-{
-	uint64_t arg[6] = { 0 };
-
-	return vos_ofd_call_buf(o, __NR_fstat, arg, 1, st, 0, sizeof *st, NULL);
-}
-
-/* ---- files with shared mappings ---------------------------------------------------------------------------------------------- */
-
-/* Under the lock.  The pages of [from, to) that the program has changed go to the file. */
-static long write_back(struct vos_mapfile *m, uint64_t from, uint64_t to)
-{
-	long err = 0;
-
-	if (!m->writer || !m->shadow)
-		return 0;
-	if (to > m->size)
-		to = m->size;
-	for (uint64_t at = from & ~(PAGE - 1); at < to;) {
-		uint64_t end = at;
-		long r;
-
-		while (end < to && memcmp(m->view + end, m->shadow + end, end + PAGE < to ? PAGE : to - end) != 0)
-			end += PAGE;
-		if (end == at) {
-			at += PAGE;
-			continue;
-		}
-		/* The shadow first: what the program stores meanwhile is found the next time. */
-		memcpy(m->shadow + at, m->view + at, end - at);
-		r = store(m->writer, m->shadow + at, at, (end < to ? end : to) - at);
-		if (r < 0)
-			err = r;
-		at = end;
-	}
-	return err;
-}
-
-/* Under the lock.  view and shadow cover the file as large as it is now. */
-static long resize(struct vos_mapfile *m, uint64_t size)
-{
-	uint64_t want = pages(size ? size : 1);
-	long view, shadow;
-	struct stat st;
-
-	if (want > m->view_size) {
-		view = raw_mmap(0, want, PROT_READ | PROT_WRITE, MAP_SHARED, m->segment, 0);
-		if (vos_is_err(view))
-			return view;
-		shadow = raw_mmap(0, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (vos_is_err(shadow)) {
-			vos_raw2(__NR_munmap, view, (long)want);
-			return shadow;
-		}
-		if (m->view) {
-			memcpy((void *)shadow, m->shadow, m->view_size);
-			vos_raw2(__NR_munmap, VOS_PTR(m->view), (long)m->view_size);
-			vos_raw2(__NR_munmap, VOS_PTR(m->shadow), (long)m->view_size);
-		}
-		m->view = (void *)view;
-		m->shadow = (void *)shadow;
-		m->view_size = want;
-	}
-	m->size = size;
-	/* The segment ends where the file does: pages past it are SIGBUS for everybody, and what a shorter file cut off is zero. */
-	if (vos_raw2(__NR_fstat, m->segment, VOS_PTR(&st)) == 0 && (uint64_t)st.st_size != size)
-		vos_raw2(__NR_ftruncate, m->segment, (long)size);
-	return 0;
-}
-
-static void file_free(struct vos_mapfile *m)
-{
-	if (m->view)
-		vos_raw2(__NR_munmap, VOS_PTR(m->view), (long)m->view_size);
-	if (m->shadow)
-		vos_raw2(__NR_munmap, VOS_PTR(m->shadow), (long)m->view_size);
-	if (m->segment >= 0)
-		vos_fd_disown(m->segment);
-	if (m->hold >= 0)
-		vos_fd_disown(m->hold);
-	vos_ofd_put(m->writer);
-	vos_free(m);
-}
-
 static struct vos_mapfile *file_find(struct vos_domain *d, uint64_t dev, uint64_t ino)
 {
 	struct vos_mapfile *m;
 
 	for (m = files; m && !(m->domain == d && m->dev == dev && m->ino == ino); m = m->next)
 		;
-	return m;
-}
-
-/* Without a supervisor's segment the file is still coherent in this process and its children. */
-static int own_segment(int *ret_fd, bool *ret_fresh)
-{
-	long fd = vos_raw2(__NR_memfd_create, VOS_PTR("virtuos-shared"), MFD_CLOEXEC);
-
-	if (fd < 0)
-		return (int)fd;
-	fd = vos_fd_own((int)fd, NULL);
-	*ret_fd = (int)fd;
-	*ret_fresh = true;
-	return fd < 0 ? (int)fd : 0;
-}
-
-static struct vos_mapfile *file_make(struct vos_ofd *o, const struct stat *st, long *ret_err)
-{
-	struct vos_mapfile *m = vos_alloc(sizeof *m);
-	uint64_t size = (uint64_t)st->st_size;
-	bool fresh = false;
-
-	if (!m) {
-		*ret_err = -ENOMEM;
-		return NULL;
-	}
-	m->domain = o->domain;
-	m->dev = st->st_dev;
-	m->ino = st->st_ino;
-	m->segment = m->hold = -1;
-	*ret_err = vos_remote_segment(o->domain, m->dev, m->ino, pages(size), &m->segment, &m->hold, &fresh);
-	if (*ret_err < 0)
-		*ret_err = own_segment(&m->segment, &fresh);
-	if (*ret_err >= 0)
-		*ret_err = resize(m, size);
-	if (*ret_err >= 0 && fresh)
-		*ret_err = fill(o, m->view, 0, size);
-	if (*ret_err < 0) {
-		file_free(m);
-		return NULL;
-	}
-	memcpy(m->shadow, m->view, pages(size));
-	m->next = files;
-	files = m;
 	return m;
 }
 
@@ -275,6 +69,8 @@ static void map_gone(struct map *n, struct map **dead)
 {
 	struct vos_mapfile *m = n->file;
 
+	if (m && m->maps == 1)
+		vos_mapfile_write_back(m, 0, ~0ULL);
 	atomic_fetch_sub(&vos_mapping_count, 1);
 	n->next = *dead;
 	*dead = n;
@@ -296,7 +92,7 @@ static void bury(struct map *dead)
 
 		dead = n->next;
 		if (n->file)
-			file_free(n->file);
+			vos_mapfile_free(n->file);
 		vos_ofd_put(n->ofd);
 		vos_free(n);
 	}
@@ -319,7 +115,7 @@ void vos_mapping_unmap(uint64_t addr, uint64_t len)
 			continue;
 		}
 		if (n->file)
-			write_back(n->file, n->off + (from - n->addr), n->off + (to - n->addr));
+			vos_mapfile_write_back(n->file, n->off + (from - n->addr), n->off + (to - n->addr));
 		if (from > n->addr && to < n->addr + n->len) {
 			/* A hole: the upper part becomes a mapping of its own. */
 			struct map *up = vos_alloc(sizeof *up);
@@ -394,12 +190,12 @@ static long map_private(struct vos_ofd *o, uint64_t addr, uint64_t len, int prot
 		have = whole;
 	body = pages(have);
 	/* Filled elsewhere first: until the bytes are there, what lies at addr stays as it is. */
-	mem = raw_mmap(0, body ? body : PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mem = raw_mmap(0, body ? body : PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (vos_is_err(mem)) {
 		vos_free(n);
 		return mem;
 	}
-	r = fill(o, (void *)mem, off, have);
+	r = vos_mapfile_read(o, (void *)mem, off, have);
 	if (r >= 0 && body)
 		r = vos_raw3(__NR_mprotect, mem, (long)body, prot);
 	if (r < 0) {
@@ -455,10 +251,15 @@ static long map_shared(struct vos_ofd *o, uint64_t addr, uint64_t len, int prot,
 		vos_mapping_unmap(addr, len);
 	vos_lock(&lock);
 	m = file_find(o->domain, st->st_dev, st->st_ino);
-	if (!m)
-		m = file_make(o, st, &r);
-	else if ((uint64_t)st->st_size != m->size)
-		r = resize(m, (uint64_t)st->st_size);
+	if (!m) {
+		m = vos_mapfile_new(o, st, &r);
+		if (m) {
+			m->next = files;
+			files = m;
+		}
+	} else if ((uint64_t)st->st_size != m->size) {
+		r = vos_mapfile_take_over(m, 0, 0);
+	}
 	if (r >= 0 && writable && !m->writer) {
 		m->writer = o;
 		vos_ofd_ref(o);
@@ -477,15 +278,14 @@ static long map_shared(struct vos_ofd *o, uint64_t addr, uint64_t len, int prot,
 	n->len = pages(len);
 	n->off = off;
 	n->file = m;
-	n->readonly = !writable;
 	map_add(n);
 	vos_unlock(&lock);
 	return r;
 fail:
 	if (m && m->maps == 0) {
-		files = m->next; /* file_make() put it first */
+		files = m->next; /* it was put first */
 		vos_unlock(&lock);
-		file_free(m);
+		vos_mapfile_free(m);
 	} else {
 		vos_unlock(&lock);
 	}
@@ -534,7 +334,7 @@ long vos_mapping_mmap(struct vos_frame *f, struct vos_ofd *o)
 		return -ENODEV;
 	if (vos_mapping_any())
 		vos_mapping_flush(o);
-	r = stat_of(o, &st);
+	r = vos_mapfile_stat(o, &st);
 	if (r < 0)
 		return r;
 	if (type == MAP_PRIVATE)
@@ -568,7 +368,7 @@ int vos_mapping_msync(uint64_t addr, uint64_t len, int flags, long *ret)
 			continue;
 		found = 1;
 		if (n->file) {
-			long r = write_back(n->file, n->off + (from - n->addr), n->off + (to - n->addr));
+			long r = vos_mapfile_write_back(n->file, n->off + (from - n->addr), n->off + (to - n->addr));
 
 			if (r >= 0 && (flags & MS_SYNC) && n->file->writer)
 				r = vos_ofd_call(n->file->writer, __NR_fdatasync, 0, 0, 0, NULL);
@@ -602,13 +402,13 @@ int vos_mapping_madvise(uint64_t addr, uint64_t len, int advice, long *ret)
 			uint64_t off = n->off + (from - n->addr);
 
 			/* Dropped private pages come back as the file's; written where they were dropped, if they may be. */
-			if (n->file || from >= to || stat_of(n->ofd, &st) < 0 || off >= (uint64_t)st.st_size)
+			if (n->file || from >= to || vos_mapfile_stat(n->ofd, &st) < 0 || off >= (uint64_t)st.st_size)
 				continue;
 			if (to - from > (uint64_t)st.st_size - off)
 				to = from + ((uint64_t)st.st_size - off);
 			*ret = vos_raw3(__NR_mprotect, (long)from, (long)pages(to - from), PROT_READ | PROT_WRITE);
 			if (*ret == 0)
-				*ret = fill(n->ofd, (void *)from, off, to - from);
+				*ret = vos_mapfile_read(n->ofd, (void *)from, off, to - from);
 		}
 	}
 	vos_unlock(&lock);
@@ -621,7 +421,7 @@ void vos_mapping_flush_all(void)
 		return;
 	vos_lock(&lock);
 	for (struct vos_mapfile *m = files; m; m = m->next)
-		write_back(m, 0, m->size);
+		vos_mapfile_write_back(m, 0, ~0ULL);
 	vos_unlock(&lock);
 }
 
@@ -633,7 +433,7 @@ static struct vos_mapfile *file_of(struct vos_ofd *o)
 	if (!files || !o->domain || (o->mode & S_IFMT) != S_IFREG)
 		return NULL;
 	if (o->ino == 0) {
-		if (stat_of(o, &st) < 0)
+		if (vos_mapfile_stat(o, &st) < 0)
 			return NULL;
 		o->dev = st.st_dev;
 		o->ino = st.st_ino;
@@ -650,7 +450,7 @@ void vos_mapping_flush(struct vos_ofd *o)
 	vos_lock(&lock);
 	m = file_of(o);
 	if (m)
-		write_back(m, 0, m->size);
+		vos_mapfile_write_back(m, 0, ~0ULL);
 	vos_unlock(&lock);
 }
 
@@ -663,17 +463,22 @@ void vos_mapping_written(struct vos_ofd *o, uint64_t off, uint64_t len)
 		return;
 	vos_lock(&lock);
 	m = file_of(o);
-	if (m && stat_of(o, &st) >= 0) {
-		if ((uint64_t)st.st_size != m->size)
-			resize(m, (uint64_t)st.st_size);
-		if (off < m->size) {
-			if (len > m->size - off)
-				len = m->size - off;
-			/* Through a descriptor that can read: the writer of the mapping, which was opened for both. */
-			if (len && fill(m->writer ? m->writer : o, m->view + off, off, len) >= 0)
-				memcpy(m->shadow + off, m->view + off, len);
-		}
+	/* Appended: the end of the file, and what others have put there since we looked. */
+	if (m && off == VOS_MAPPING_END && vos_mapfile_stat(o, &st) >= 0) {
+		off = (uint64_t)st.st_size - len < m->size ? (uint64_t)st.st_size - len : m->size;
+		len = ~0ULL;
 	}
+	if (m)
+		vos_mapfile_take_over(m, off, len);
+	vos_unlock(&lock);
+}
+
+void vos_mapping_truncated(struct vos_domain *d)
+{
+	vos_lock(&lock);
+	for (struct vos_mapfile *m = files; m; m = m->next)
+		if (m->domain == d)
+			vos_mapfile_take_over(m, 0, 0);
 	vos_unlock(&lock);
 }
 
@@ -685,12 +490,15 @@ void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], lo
 		return;
 	switch (nr) {
 	case __NR_ftruncate:
+		vos_mapping_written(o, 0, 0);
+		break;
 	case __NR_fallocate:
-		vos_mapping_written(o, 0, nr == __NR_fallocate ? ~0ULL : 0);
+		/* FALLOC_FL_COLLAPSE_RANGE and its like move all that comes behind. */
+		vos_mapping_written(o, arg[2], arg[1] & ~3ULL ? ~0ULL : arg[3]);
 		break;
 	case __NR_pwrite64:
 	case __NR_pwritev:
-		vos_mapping_written(o, o->flags & O_APPEND ? 0 : arg[3], o->flags & O_APPEND ? ~0ULL : (uint64_t)r);
+		vos_mapping_written(o, o->flags & O_APPEND ? VOS_MAPPING_END : arg[3], (uint64_t)r);
 		break;
 	case __NR_write:
 	case __NR_writev:
@@ -714,7 +522,10 @@ void vos_mapping_fork_child(void)
 	for (struct map *n = maps; n; n = n->next)
 		if (n->ofd)
 			vos_ofd_ref(n->ofd);
-	for (struct vos_mapfile *m = files; m; m = m->next)
+	for (struct vos_mapfile *m = files; m; m = m->next) {
+		m->forked = true;
+		vos_ofd_ref(m->reader);
 		if (m->writer)
 			vos_ofd_ref(m->writer);
+	}
 }

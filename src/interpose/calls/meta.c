@@ -99,7 +99,10 @@ static long run(struct vos_frame *f, const struct form *m, struct vos_path *p, u
 		if (r < 0)
 			return r;
 	}
-	return vos_path_call(f, (unsigned)m->path, p, m->op, arg);
+	r = vos_path_call(f, (unsigned)m->path, p, m->op, arg);
+	if (p->domain && m->op == __NR_truncate && vos_mapping_any())
+		vos_mapping_truncated(p->domain);
+	return r;
 }
 
 static long call(struct vos_frame *f, const struct form *m)

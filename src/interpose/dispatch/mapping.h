@@ -41,8 +41,11 @@ void vos_mapping_flush_all(void);
 /* Before a remote read, fsync, stat or copy of o by this process; cheap when o has no shared mapping. */
 void vos_mapping_flush(struct vos_ofd *o);
 /* After a remote write of [off, off+len) (or truncation: len 0) to o: live shared mappings take it over. */
+#define VOS_MAPPING_END (~0ULL) /* as off: appended */
 void vos_mapping_written(struct vos_ofd *o, uint64_t off, uint64_t len);
 
+/* After a truncation by path. */
+void vos_mapping_truncated(struct vos_domain *d);
 /* After any remote call nr on o with result r, when there are mappings: what it changed in the file shows in them. */
 void vos_mapping_after(struct vos_ofd *o, unsigned nr, const uint64_t arg[6], long r);
 

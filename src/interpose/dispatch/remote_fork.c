@@ -12,6 +12,7 @@
 #include "remote_impl.h"
 
 #define FORK_MS  5000
+#define FILL_MS  65000 /* longer than the supervisor lets anybody wait for a segment */
 
 static bool alive(struct vos_conn *c)
 {
@@ -318,7 +319,8 @@ static int ask_about(struct vos_proc *p, struct vos_domain *d, struct vos_msg *m
 	memcpy(m->aux, aux, sizeof aux);
 	vos_msg_text(m->domain, sizeof m->domain, d->name);
 	vos_msg_text(m->text, sizeof m->text, d->kind == VOS_KIND_STORE ? d->root : "");
-	r = vos_session_ask(p, m, fds, nfds, ret_fds, vos_msg_deadline(FORK_MS), false, ret_sock);
+	r = vos_session_ask(p, m, fds, nfds, ret_fds, vos_msg_deadline(type == VOS_MSG_SHMAP ? FILL_MS : FORK_MS), false,
+			    ret_sock);
 	return r ? r : m->status;
 }
 
@@ -351,13 +353,12 @@ int vos_remote_recred(struct vos_proc *p)
 	return first;
 }
 
-int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *ret_fd, int *ret_hold,
-		       bool *ret_fresh)
+int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, struct vos_segment *ret)
 {
 	struct vos_proc *p = vos_self()->proc;
+	int sock = -1, own[3], n = 0, r;
 	struct vos_msg_fds fds;
 	struct vos_msg m;
-	int sock = -1, fd = -1, r;
 
 	m.proxy = 0;
 	m.aux[0] = dev;
@@ -367,23 +368,41 @@ int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_
 	r = ask_about(p, d, &m, VOS_MSG_SHMAP, NULL, 0, &fds, &sock);
 	if (sock < 0)
 		return r;
-	if (r == 0 && fds.n != 1)
+	if (r == 0 && fds.n != 2)
 		r = -EPROTO;
-	if (r == 0)
-		r = fd = vos_fd_own(fds.fd[0], NULL);
-	if (r >= 0) {
-		fds.fd[0] = -1;
-		r = vos_fd_own(sock, NULL);
+	for (; r >= 0 && n < 3; n++) {
+		r = vos_fd_own(n < 2 ? fds.fd[n] : sock, NULL);
+		if (r < 0)
+			break;
+		own[n] = r;
+		if (n < 2)
+			fds.fd[n] = -1;
+		else
+			sock = -1;
 	}
 	vos_msg_close_fds(&fds);
-	if (r < 0) {
-		if (fd >= 0)
-			vos_fd_disown(fd);
+	if (sock >= 0)
 		vos_raw1(__NR_close, sock);
+	if (r < 0) {
+		while (n--)
+			vos_fd_disown(own[n]);
 		return r;
 	}
-	*ret_hold = r;
-	*ret_fd = fd;
-	*ret_fresh = m.aux[1] != 0;
+	*ret = (struct vos_segment){ own[0], own[1], own[2], (uint32_t)m.aux[1] };
 	return 0;
+}
+
+void vos_remote_segment_filled(struct vos_domain *d, int hold)
+{
+	struct vos_msg_fds fds;
+	struct vos_msg m;
+
+	vos_msg_init(&m, VOS_MSG_SHMAP);
+	m.kind = d->kind;
+	m.aux[3] = 1;
+	vos_msg_text(m.domain, sizeof m.domain, d->name);
+	vos_msg_text(m.text, sizeof m.text, d->root);
+	if (vos_msg_send(hold, &m, NULL, 0, vos_msg_deadline(FORK_MS)) == 0 &&
+	    vos_msg_recv(hold, &m, &fds, vos_msg_deadline(FORK_MS)) == 0)
+		vos_msg_close_fds(&fds);
 }

@@ -128,11 +128,18 @@ static void too_late(struct vos_timer *timer)
 	struct vos_dom *d = t->dom;
 
 	vos_talk_unwait(t);
-	if (t->msg.type == VOS_MSG_CONTROL)
+	switch (t->msg.type) {
+	case VOS_MSG_CONTROL:
 		vos_control_done(t, "not done in time");
-	else
+		break;
+	case VOS_MSG_SHMAP:
+		vos_segment_release(t);
+		vos_talk_fail(t, -EAGAIN, "who maps the file already does not get it filled");
+		break;
+	default:
 		vos_talk_fail(t, -EAGAIN, "%s domain %s is not up yet%s%s", vos_kind_name(d->kind), d->label, d->why[0] ? ": " : "",
 			      d->why);
+	}
 }
 
 void vos_talk_wait(struct vos_talk *t, struct vos_talk **list)

@@ -585,18 +585,22 @@ Test(remote, the_next_image_goes_on_with_the_same_proxy)
 Test(remote, credentials_and_segments)
 {
 	struct daemon d = begin();
-	int fd = -1, hold = -1;
-	bool fresh = false;
+	struct vos_segment s = { -1, -1, -1, 9 }, again;
 
 	rcall(VOS_OP_NULL, 0, 0);
 	cr_assert_eq(vos_remote_recred(&proc), 0);
 	cr_assert_eq(rcall(VOS_OP_NULL, 1, 0), 2);
-	cr_assert_eq(vos_remote_segment(&net, 1, 2, 4096, &fd, &hold, &fresh), 0);
-	cr_assert(fresh);
-	cr_assert_geq(fd, 0);
-	cr_assert_geq(hold, 0);
-	close(fd);
-	close(hold);
+	cr_assert_eq(vos_remote_segment(&net, 1, 2, 4096, &s), 0);
+	cr_assert_eq(s.made, VOS_SHMAP_FRESH);
+	cr_assert(s.fd >= 0 && s.shadow >= 0 && s.hold >= 0);
+	vos_remote_segment_filled(&net, s.hold);
+	cr_assert_eq(vos_remote_segment(&net, 1, 2, 4096, &again), 0);
+	cr_assert_eq(again.made, VOS_SHMAP_READY);
+	for (int i = 0; i < 2; i++, s = again) {
+		close(s.fd);
+		close(s.shadow);
+		close(s.hold);
+	}
 	end(&d);
 }
 

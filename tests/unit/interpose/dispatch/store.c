@@ -245,10 +245,15 @@ int vos_remote_file(struct vos_lane_client *l, int32_t rfd)
 	return -EOPNOTSUPP;
 }
 
-int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, int *fd, int *hold, bool *fresh)
+int vos_remote_segment(struct vos_domain *d, uint64_t dev, uint64_t ino, uint64_t size, struct vos_segment *ret)
 {
-	(void)d, (void)dev, (void)ino, (void)size, (void)fd, (void)hold, (void)fresh;
+	(void)d, (void)dev, (void)ino, (void)size, (void)ret;
 	return -ENOSYS;
+}
+
+void vos_remote_segment_filled(struct vos_domain *d, int hold)
+{
+	(void)d, (void)hold;
 }
 
 void store_reboot(void)

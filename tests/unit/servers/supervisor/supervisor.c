@@ -426,42 +426,42 @@ Test(supervisor, clients_that_do_not_read_hold_up_nobody)
 	daemon_end(&d);
 }
 
+static int segment(int sock, uint64_t ino, uint64_t size, uint64_t word, struct vos_msg *m, struct vos_msg_fds *fds)
+{
+	wish(m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
+	m->aux[0] = 8;
+	m->aux[1] = ino;
+	m->aux[2] = size;
+	m->aux[3] = word;
+	cr_assert_eq(ask(sock, m, NULL, 0, fds), 0);
+	return m->status;
+}
+
 Test(supervisor, segments_are_shared_and_forgotten_with_their_holders)
 {
 	struct daemon d = daemon_start(NULL);
 	struct vos_msg m;
 	struct vos_msg_fds a, b;
 	struct stat st, st2;
-	int one = talk(&d), two = talk(&d), three = talk(&d), r;
+	int one = talk(&d), two = talk(&d), three = talk(&d);
 
-	wish(&m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
-	m.aux[0] = 8;
-	m.aux[1] = 9;
-	m.aux[2] = 5000;
-	cr_assert_eq(ask(one, &m, NULL, 0, &a), 0);
-	cr_assert_eq(m.status, 0, "%s", m.text);
-	cr_assert_eq(m.aux[1], 1, "fresh");
-	cr_assert_eq(a.n, 1);
-	wish(&m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
-	m.aux[0] = 8;
-	m.aux[1] = 9;
-	m.aux[2] = 50000;
-	cr_assert_eq(ask(two, &m, NULL, 0, &b), 0);
-	cr_assert_eq(m.aux[1], 0);
+	cr_assert_eq(segment(one, 9, 5000, 0, &m, &a), 0, "%s", m.text);
+	cr_assert_eq(m.aux[1], VOS_SHMAP_FRESH);
+	cr_assert_eq(a.n, 2);
+	cr_assert_eq(segment(one, 9, 5000, 1, &m, &b), 0);
+	cr_assert_eq(segment(two, 9, 50000, 0, &m, &b), 0);
+	cr_assert_eq(m.aux[1], VOS_SHMAP_READY);
 	fstat(a.fd[0], &st);
 	fstat(b.fd[0], &st2);
 	cr_assert_eq(st.st_ino, st2.st_ino);
 	cr_assert_eq(st2.st_size, 50000, "grown");
+	cr_assert_eq(segment(two, 9, 100, 1, &m, &(struct vos_msg_fds){ 0 }), -EBUSY, "who need not fill it");
 	close(one);
 	close(two);
 	for (int i = 0; i < 1000; i++) {
 		struct vos_msg_fds c;
 
-		wish(&m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
-		m.aux[0] = 8;
-		m.aux[1] = 9;
-		m.aux[2] = 100;
-		cr_assert_eq(ask(three, &m, NULL, 0, &c), 0);
+		segment(three, 9, 100, 0, &m, &c);
 		vos_msg_close_fds(&c);
 		if (m.aux[1])
 			break;
@@ -469,13 +469,66 @@ Test(supervisor, segments_are_shared_and_forgotten_with_their_holders)
 		three = talk(&d);
 		usleep(2000);
 	}
-	cr_assert_eq(m.aux[1], 1, "forgotten with its last holder");
+	cr_assert_eq(m.aux[1], VOS_SHMAP_FRESH, "forgotten with its last holder");
 	wish(&m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
-	r = ask(three, &m, NULL, 0, &b);
-	cr_assert_eq(r, 0);
-	cr_assert_lt(m.status, 0);
+	cr_assert_lt(segment(three, 9, 100, 0, &m, &(struct vos_msg_fds){ 0 }), 0);
 	close(three);
 	vos_msg_close_fds(&a);
+	vos_msg_close_fds(&b);
+	daemon_end(&d);
+}
+
+Test(supervisor, a_segment_is_waited_for_until_it_is_filled)
+{
+	struct daemon d = daemon_start(NULL);
+	struct vos_msg m;
+	struct vos_msg_fds a, b, none;
+	int one = talk(&d), two = talk(&d), three = talk(&d);
+
+	cr_assert_eq(segment(one, 10, 5000, 0, &m, &a), 0);
+	cr_assert_eq(m.aux[1], VOS_SHMAP_FRESH);
+	for (int i = 0; i < 2; i++) {
+		wish(&m, VOS_MSG_SHMAP, VOS_KIND_STORE, "local", "/tmp");
+		m.aux[0] = 8;
+		m.aux[1] = 10;
+		m.aux[2] = 5000;
+		cr_assert_eq(vos_msg_send(i ? three : two, &m, NULL, 0, 0), 0);
+	}
+	cr_assert_eq(vos_msg_recv(two, &m, &b, vos_msg_deadline(50)), -ETIMEDOUT);
+	cr_assert_eq(vos_msg_recv(three, &m, &b, vos_msg_deadline(50)), -ETIMEDOUT);
+	/* Who was to fill it is gone: another is to. */
+	close(one);
+	struct pollfd p[2] = { { two, POLLIN, 0 }, { three, POLLIN, 0 } };
+	cr_assert_eq(poll(p, 2, 5000), 1);
+	int first = p[0].revents ? two : three, second = p[0].revents ? three : two;
+	cr_assert_eq(vos_msg_recv(first, &m, &b, vos_msg_deadline(5000)), 0);
+	cr_assert_eq(m.aux[1], VOS_SHMAP_FRESH);
+	cr_assert_eq(vos_msg_recv(second, &m, &none, vos_msg_deadline(50)), -ETIMEDOUT);
+	cr_assert_eq(segment(first, 10, 5000, 1, &m, &none), 0);
+	cr_assert_eq(vos_msg_recv(second, &m, &none, vos_msg_deadline(5000)), 0);
+	cr_assert_eq(m.aux[1], VOS_SHMAP_READY);
+	vos_msg_close_fds(&none);
+	/* What was stored and not brought to the file is there for the next. */
+	cr_assert_eq(pwrite(b.fd[0], "stored", 6, 100), 6);
+	close(first);
+	close(second);
+	for (int i = 0; i < 1000; i++) {
+		three = talk(&d);
+		cr_assert_eq(segment(three, 10, 5000, 0, &m, &none), 0);
+		if (m.aux[1])
+			break;
+		vos_msg_close_fds(&none);
+		close(three);
+		usleep(2000);
+	}
+	cr_assert_eq(m.aux[1], VOS_SHMAP_LEFT);
+	char text[7] = "";
+	cr_assert_eq(pread(none.fd[0], text, 6, 100), 6);
+	cr_assert_str_eq(text, "stored");
+	close(three);
+	vos_msg_close_fds(&a);
+	vos_msg_close_fds(&b);
+	vos_msg_close_fds(&none);
 	daemon_end(&d);
 }
 
