@@ -79,13 +79,18 @@ static long map_here(struct vos_frame *f)
 static long map_given(struct vos_frame *f, int fd)
 {
 	uint64_t arg = f->r8;
+	/* Out of the way of other threads, who could close or replace a number that is not theirs. */
+	int own = vos_fd_own(fd, NULL);
 	long r;
 
 	vos_self()->counts_remote[__NR_mmap]++;
-	f->r8 = (uint64_t)fd;
+	f->r8 = (uint64_t)(own < 0 ? fd : own);
 	r = map_here(f);
 	f->r8 = arg;
-	vos_raw1(SYS_close, fd);
+	if (own < 0)
+		vos_raw1(SYS_close, fd);
+	else
+		vos_fd_disown(own);
 	return r;
 }
 
