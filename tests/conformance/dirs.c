@@ -443,9 +443,24 @@ static void new_names_after_rewind(void)
 	EQ(n, 3);
 }
 
+/* Two paths in two places: what is wrong with one is told before that they are two. */
+static void errors_before_another_device(void)
+{
+	int d = OK(open(".", O_RDONLY | O_DIRECTORY)), n = OK(open("/dev/null", O_RDONLY));
+
+	OK(close(make_file("f", "")));
+	ERR(linkat(n, "x", d, "y", 0), ENOTDIR);
+	ERR(linkat(d, "f", n, "y", 0), ENOTDIR);
+	ERR(linkat(-1, "x", d, "y", 0), EBADF);
+	ERR(linkat(d, "f", -1, "y", 0), EBADF);
+	ERR(renameat(n, "x", d, "y"), ENOTDIR);
+	ERR(link("/nowhere/to/be/found", "y"), ENOENT);
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(make_and_remove), CASE(unlinking), CASE(renaming), CASE(rename_flags), CASE(across_devices), CASE(hard_links),
 	CASE(symbolic_links), CASE(nodes), CASE(many_entries), CASE(seek_in_a_directory), CASE(raw_listing),
 	CASE_IN_MAIN(current_directory), CASE(tree_walk), CASE(root_of_the_tree_is_visible), CASE(new_names_after_rewind),
+	CASE(errors_before_another_device),
 };
 CHECK_MAIN(cases)

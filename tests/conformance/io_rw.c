@@ -1,5 +1,6 @@
 /* Reading and writing files: every form of read and write, their offsets, their errors. */
 #include "check.h"
+#include <sys/sendfile.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -658,6 +659,27 @@ static void past_the_cache(void)
 	OK(close(fd));
 }
 
+/* What may be read and written is asked before anything waits: a pipe's wrong end would never have data. */
+static void wrong_ends(void)
+{
+	int p[2], r, a;
+	off_t at = 0;
+
+	OK(pipe(p));
+	r = make_file("r", "abc");
+	OK(close(r));
+	r = OK(open("r", O_RDONLY));
+	a = OK(open("a", O_RDWR | O_CREAT | O_APPEND, 0600));
+	ERR(splice(p[1], NULL, a, NULL, 1, 0), EBADF);
+	ERR(splice(r, NULL, p[0], NULL, 1, 0), EBADF);
+	ERR(splice(p[0], NULL, r, NULL, 1, 0), EBADF);
+	EQ(write(p[1], "x", 1), 1);
+	ERR(splice(p[0], NULL, a, NULL, 1, 0), EINVAL);
+	ERR(sendfile(r, a, NULL, 1), EBADF);
+	ERR(copy_file_range(r, &at, a, NULL, 1, 0), EBADF);
+	ERR(copy_file_range(a, &at, r, NULL, 1, 0), EBADF);
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(write_then_read), CASE_IN_MAIN(short_reads_and_end_of_file), CASE(positioned_leave_the_offset), CASE(append),
 	CASE(append_from_two_processes), CASE_IN_MAIN(vectors), CASE(vector_limits), CASE(version_two_vectors), CASE(zero_length),
@@ -666,5 +688,6 @@ static const struct check_case cases[] = {
 	CASE(fork_shares_the_offset), CASE(forked_writers_share_one_offset), CASE(threads_share_one_offset),
 	CASE(unlinked_but_open), CASE(truncate_under_a_reader), CASE(file_size_limit), CASE(write_up_to_a_fault), CASE(clone_range), CASE(copy_file_range_in_one_store),
 	CASE(host_and_store_mixed), CASE(past_the_cache),
+	CASE(wrong_ends),
 };
 CHECK_MAIN(cases)

@@ -1,5 +1,7 @@
 /* Processes: fork, vfork, spawn, exec in its many forms, sessions, waiting, environments. */
 #include "check.h"
+#include <linux/close_range.h>
+#include <linux/sched.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -566,10 +568,48 @@ static void raw_clone(void)
 	EQ(access("../f", F_OK), 0);
 }
 
+static void refused_clones(void)
+{
+	struct clone_args c = { .exit_signal = SIGCHLD };
+	char stack[64];
+
+	c.stack = (uint64_t)(uintptr_t)stack;
+	ERR(syscall(SYS_clone3, &c, sizeof c), EINVAL);
+	c.stack_size = ~0ULL - 4096;
+	ERR(syscall(SYS_clone3, &c, sizeof c), EINVAL);
+	c.stack = 0;
+	ERR(syscall(SYS_clone3, &c, sizeof c), EINVAL);
+}
+
+/* A child with the parent's descriptors lets go of them before it closes. */
+static void unshared_range(void)
+{
+	struct clone_args c = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
+	int fd = OK(open("/", O_PATH));
+	pid_t pid = (pid_t)OK(syscall(SYS_clone3, &c, sizeof c));
+
+	if (pid == 0)
+		_exit(close_range((unsigned)fd, (unsigned)fd, CLOSE_RANGE_UNSHARE) < 0 || fcntl(fd, F_GETFD) >= 0);
+	wait_ok(pid);
+	OK(fcntl(fd, F_GETFD));
+	OK(close(fd));
+}
+
+static void a_link_is_not_run(void)
+{
+	char *argv[] = { "l", NULL }, *envp[] = { NULL };
+	int d = OK(open(".", O_PATH | O_DIRECTORY));
+
+	OK(symlink("/bin/true", "l"));
+	ERR(execveat(d, "l", argv, envp, AT_SYMLINK_NOFOLLOW), ELOOP);
+	OK(close(d));
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(trees), CASE(many_in_a_row), CASE_IN_MAIN(vfork_and_exec), CASE(vfork_child_is_another_process), CASE(spawned),
 	CASE(environment), CASE(own_environment_is_clean), CASE(scripts), CASE(programs_in_test_dir), CASE(exec_refusals),
 	CASE(exec_by_descriptor), CASE(exec_from_a_thread), CASE(what_exec_keeps), CASE(waiting), CASE(sessions_and_daemons),
 	CASE(identity), CASE(raw_clone),
+	CASE(refused_clones), CASE(unshared_range), CASE(a_link_is_not_run),
 };
 CHECK_MAIN(cases)

@@ -24,7 +24,7 @@ struct end {
 	struct vos_ofd *o;           /* NULL: native */
 	struct vos_lane_client *lane;
 	int32_t rfd;
-	uint32_t mode;
+	uint32_t mode, flags;        /* st_mode; as F_GETFL tells */
 	uint64_t user;               /* the program's offset; 0: the file's own position */
 	uint64_t pos;                /* of regular files */
 	bool at;                     /* read and written at pos */
@@ -35,10 +35,10 @@ static bool is(const struct end *e, uint32_t type)
 	return (e->mode & S_IFMT) == type;
 }
 
-static long open_end(struct end *e, uint64_t fd)
+static long open_end(struct end *e, uint64_t fd, bool out)
 {
 	struct stat st;
-	long r;
+	long r = 0;
 
 	memset(e, 0, sizeof *e);
 	e->fd = (int)fd;
@@ -50,12 +50,20 @@ static long open_end(struct end *e, uint64_t fd)
 		if (!e->o)
 			return -EBADF;
 		e->mode = e->o->mode;
-		return vos_ofd_lane(e->o, &e->lane, &e->rfd);
+		e->flags = e->o->flags;
+		break;
 	default:
 		r = vos_raw2(__NR_fstat, e->fd, VOS_PTR(&st));
+		if (r == 0)
+			r = vos_raw3(__NR_fcntl, e->fd, F_GETFL, 0);
+		if (r < 0)
+			return r;
 		e->mode = st.st_mode;
-		return r;
+		e->flags = (uint32_t)r;
 	}
+	if ((e->flags & O_PATH) || (!is(e, S_IFSOCK) && (e->flags & O_ACCMODE) == (out ? O_RDONLY : O_WRONLY)))
+		return -EBADF;
+	return e->o ? vos_ofd_lane(e->o, &e->lane, &e->rfd) : 0;
 }
 
 static long seek_end(struct end *e, int64_t off, int whence)
@@ -298,9 +306,9 @@ long vos_call_sendfile(struct vos_frame *f)
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 1)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 1));
+	r = open_end(&in, vos_arg(f, 1), false);
 	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 0));
+		r = open_end(&out, vos_arg(f, 0), true);
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_sendfile]++;
@@ -332,9 +340,9 @@ long vos_call_copy_file_range(struct vos_frame *f)
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 2)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 0));
+	r = open_end(&in, vos_arg(f, 0), false);
 	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 2));
+		r = open_end(&out, vos_arg(f, 2), true);
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_copy_file_range]++;
@@ -342,7 +350,7 @@ long vos_call_copy_file_range(struct vos_frame *f)
 	if (vos_arg(f, 5) || !is(&in, S_IFREG) || !is(&out, S_IFREG))
 		goto out;
 	r = -EBADF;
-	if (out.o && (out.o->flags & O_APPEND))
+	if (out.flags & O_APPEND)
 		goto out;
 	if (same_domain(&in, &out)) {
 		uint64_t arg[6] = { 0, vos_arg(f, 1), (uint64_t)out.rfd, vos_arg(f, 3), vos_arg(f, 4), 0 };
@@ -375,14 +383,16 @@ long vos_call_splice(struct vos_frame *f)
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 2)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 0));
+	r = open_end(&in, vos_arg(f, 0), false);
 	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 2));
+		r = open_end(&out, vos_arg(f, 2), true);
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_splice]++;
 	r = -EINVAL;
 	if ((flags & ~0xfU) || (!is(&in, S_IFIFO) && !is(&out, S_IFIFO)))
+		goto out;
+	if (out.flags & O_APPEND)
 		goto out;
 	r = place_end(&in, vos_arg(f, 1));
 	if (r >= 0)
@@ -392,7 +402,7 @@ long vos_call_splice(struct vos_frame *f)
 	/* O_NONBLOCK of the pipe counts as well as the flag. */
 	nonblock = flags & 2;
 	if (!nonblock && !in.o && is(&in, S_IFIFO))
-		nonblock = vos_raw3(__NR_fcntl, in.fd, F_GETFL, 0) & O_NONBLOCK;
+		nonblock = in.flags & O_NONBLOCK;
 	r = pump(&in, &out, vos_arg(f, 4), true, nonblock);
 out:
 	close_ends(&in, &out);

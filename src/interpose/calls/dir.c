@@ -220,6 +220,23 @@ static long native_pair(struct vos_frame *f, const struct pair *m, struct vos_pa
 	return vos_native(&g);
 }
 
+/*
+ * One path leads to a domain, the other to this kernel, which is asked what it would say of its own before it sees the other:
+ * the old must be there, the new one's directory too.
+ */
+static long native_half(struct vos_frame *f, const struct pair *m, unsigned side, const struct vos_path *p)
+{
+	int64_t dirfd = m->dirfd[side] < 0 ? AT_FDCWD : (int64_t)vos_arg(f, (unsigned)m->dirfd[side]);
+	uint64_t path = p->rewritten ? (uint64_t)VOS_PTR(p->text) : vos_arg(f, (unsigned)m->path[side]);
+	struct stat st;
+	long r;
+
+	if (p->domain || p->itself)
+		return 0;
+	r = vos_raw4(__NR_newfstatat, dirfd, (long)path, VOS_PTR(&st), AT_SYMLINK_NOFOLLOW);
+	return r == -ENOENT && side == 1 ? 0 : r;
+}
+
 static long two_paths(struct vos_frame *f, const struct pair *m, struct vos_path *a, struct vos_path *b, uint64_t flags)
 {
 	uint64_t arg[6] = { 0, 0, 0, 0, flags };
@@ -237,8 +254,12 @@ static long two_paths(struct vos_frame *f, const struct pair *m, struct vos_path
 		/* One of them may only look native: a symlink of this host that leads into the domain. */
 		if (a->domain != b->domain && (vos_path_retry(a, -ENOENT) || vos_path_retry(b, -ENOENT)))
 			continue;
-		if (a->domain != b->domain)
-			return -EXDEV;
+		if (a->domain != b->domain) {
+			r = native_half(f, m, 0, a);
+			if (r == 0)
+				r = native_half(f, m, 1, b);
+			return r < 0 ? r : -EXDEV;
+		}
 		if (m->op == __NR_renameat2 && (a->is_root || b->is_root))
 			return -EBUSY;
 		if (m->op == __NR_linkat && b->is_root)

@@ -614,6 +614,8 @@ static long ctl_remote(struct vos_epoll *e, struct vos_frame *f, struct vos_ofd 
 
 	if (op != EPOLL_CTL_DEL && vos_copy_from_user(&ev, vos_uptr(f->r10), sizeof ev) < 0)
 		return -EFAULT;
+	if (o->flags & O_PATH)
+		return -EBADF;
 	if (S_ISREG(o->mode) || S_ISDIR(o->mode))
 		return -EPERM;
 	ev.events &= ~(uint32_t)EPOLLWAKEUP; /* suspend is this machine's affair */

@@ -262,9 +262,9 @@ static long may_execute(struct vos_ofd *o)
 	return vos_ofd_call_buf(o, __NR_faccessat2, arg, 1, empty, 1, 0, NULL);
 }
 
-static int fetch_remote(struct vos_path *p, char *ret_path)
+static int fetch_remote(struct vos_path *p, unsigned at_flags, char *ret_path)
 {
-	const struct opening op = { .flags = O_RDONLY | O_CLOEXEC };
+	const struct opening op = { .flags = O_RDONLY | O_CLOEXEC | (at_flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0) };
 	struct vos_cqe cqe = { 0 };
 	struct vos_ofd *o;
 	long r = open_remote(p, &op, &cqe);
@@ -307,7 +307,7 @@ int vos_exec_fetch(int64_t dirfd, uint64_t user_path, unsigned at_flags, char *r
 			r = VOS_EXEC_NATIVE;
 			break;
 		}
-		r = fetch_remote(&p, ret_path);
+		r = fetch_remote(&p, at_flags, ret_path);
 		if (r != -EXDEV)
 			break;
 		r = vos_path_escape(&p);

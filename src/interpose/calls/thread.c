@@ -16,6 +16,8 @@
 #include "../uthread/uthread.h"
 #include "../dispatch/table.h"
 
+#define USER_END 0x7ffffffff000ULL
+
 /* The arguments of every form of clone. */
 struct request {
 	long nr;
@@ -269,6 +271,9 @@ long vos_call_clone3(struct vos_frame *f)
 	}
 	if (vos_copy_from_user(&q.args, (void *)(uintptr_t)f->rdi, q.args_size) < 0)
 		return -EFAULT;
+	/* The kernel does not see these of a process: its child goes on where the parent stands. */
+	if (!q.args.stack != !q.args.stack_size || q.args.stack > USER_END || q.args.stack_size > USER_END - q.args.stack)
+		return -EINVAL;
 	q.flags = q.args.flags;
 	q.stack = q.args.stack ? q.args.stack + q.args.stack_size : 0;
 	return make(f, &q);

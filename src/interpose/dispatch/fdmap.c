@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Slots, numbers and the life of an ofd.  Saving and loading across fork and exec: fdmap_exec.c. */
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -623,6 +624,13 @@ long vos_fd_close_range(uint32_t first, uint32_t last, uint32_t flags)
 		return -EINVAL;
 	if (first > last)
 		return -EINVAL;
+	if (flags & 2 /* UNSHARE */) {
+		long r = vos_raw1(__NR_unshare, CLONE_FILES);
+
+		if (r < 0)
+			return r;
+		flags &= ~2U;
+	}
 	for (;;) {
 		uint32_t at = first, stop;
 		long r;
@@ -640,7 +648,6 @@ long vos_fd_close_range(uint32_t first, uint32_t last, uint32_t flags)
 			r = vos_raw3(__NR_close_range, first, stop, flags);
 			if (r < 0)
 				return r;
-			flags &= ~2U; /* UNSHARE: once */
 		}
 		if (stop == last)
 			return 0;

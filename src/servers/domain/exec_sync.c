@@ -131,6 +131,7 @@ long vos_exec_fcntl(struct vos_proxy *p, struct vos_op *op)
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
 	case F_GET_SEALS:
+	case 1028: /* F_CREATED_QUERY, Linux 6.12 */
 		return vos_raw3(__NR_fcntl, op->fd, cmd, op->a[2]);
 	case F_SETFL:
 		/* SIGIO would go to this process. */
