@@ -101,7 +101,7 @@ static long leave_end(struct end *e, uint64_t from)
 		return 0;
 	if (e->user)
 		return vos_put_user64(e->user, e->pos);
-	return seek_end(e, (int64_t)e->pos, SEEK_SET) < 0 ? -EIO : 0;
+	return seek_end(e, (int64_t)e->pos, SEEK_SET);
 }
 
 static long remote_io(struct end *e, unsigned op, uint64_t off, size_t len, uint32_t flags, uint16_t req_flags)
@@ -257,7 +257,7 @@ static long pump(struct end *in, struct end *out, uint64_t count, bool once, boo
 {
 	uint64_t in_from = in->pos, out_from = out->pos, total = 0;
 	size_t max = piece_max(in) < piece_max(out) ? piece_max(in) : piece_max(out);
-	long r = 0;
+	long r = 0, left;
 
 	if (count > VOS_RW_MAX)
 		count = VOS_RW_MAX;
@@ -275,8 +275,11 @@ static long pump(struct end *in, struct end *out, uint64_t count, bool once, boo
 			break;
 	}
 	/* Positions move also when the last piece failed. */
-	if (leave_end(in, in_from) < 0 || leave_end(out, out_from) < 0)
-		return -EFAULT;
+	left = leave_end(in, in_from);
+	if (left >= 0)
+		left = leave_end(out, out_from);
+	if (left < 0)
+		return left;
 	return total ? (long)total : r;
 }
 
