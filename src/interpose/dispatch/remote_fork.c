@@ -11,8 +11,9 @@
 #include "fdmap.h"
 #include "remote_impl.h"
 
-#define FORK_MS  5000
-#define FILL_MS  65000 /* longer than the supervisor lets anybody wait for a segment */
+#define FORK_MS        5000
+#define FORK_AGAIN_NS  1000000000ull
+#define FILL_MS        65000 /* longer than the supervisor lets anybody wait for a segment */
 
 static bool alive(struct vos_conn *c)
 {
@@ -20,6 +21,30 @@ static bool alive(struct vos_conn *c)
 		return false;
 	vos_conn_look(c);
 	return !vos_conn_dead(c);
+}
+
+/*
+ * A fork of c's proxy.  NULL and 0 when c is dead, and so are all its descriptors, here and in whoever was to have the fork: that
+ * is no reason for the program's fork or exec to fail.
+ */
+static int fork_proxy(struct vos_proc *p, struct vos_domain *d, struct vos_conn *c, struct vos_conn **ret)
+{
+	uint64_t until = vos_remote_now() + FORK_AGAIN_NS;
+	int r;
+
+	for (;;) {
+		r = vos_join(p, d, c, FORK_MS, false, ret);
+		if (r == 0 || !alive(c))
+			return 0;
+		/* The supervisor knows of its end before we do. */
+		if (r == -ESRCH) {
+			vos_conn_died(c, -EPIPE);
+			return 0;
+		}
+		/* It may be only the fork that died, or the domain is just dying. */
+		if ((r != -EIO && r != -ENETDOWN) || vos_remote_now() > until)
+			return r;
+	}
 }
 
 /* ---- fork ------------------------------------------------------------------------------------------------------------- */
@@ -56,10 +81,7 @@ int vos_remote_fork_prepare(struct vos_proc *p, uint32_t mask, struct vos_fork_c
 		c = vos_conn_of(p, d);
 		if (!(mask & 1u << locked) || !alive(c))
 			continue;
-		r = vos_join(p, d, c, FORK_MS, false, &f->conn[locked]);
-		/* It died meanwhile: both parent and child find their descriptors stale. */
-		if (r && !alive(c))
-			r = 0;
+		r = fork_proxy(p, d, c, &f->conn[locked]);
 	}
 	if (r == 0)
 		return 0;
@@ -205,9 +227,9 @@ static int save_one(struct vos_proc *p, struct vos_exec_conns *x, struct vos_dom
 		return 0;
 	if (p->remote && !p->remote->own[i]) {
 		/* The parent goes on with its proxy, the new image with a fork of it. */
-		r = vos_join(p, d, c, FORK_MS, false, &x->forked.conn[i]);
-		if (r)
-			return alive(c) ? r : 0;
+		r = fork_proxy(p, d, c, &x->forked.conn[i]);
+		if (r || !x->forked.conn[i])
+			return r;
 		c = p->remote->forked[i] = x->forked.conn[i];
 	}
 	keep_open(c, true);
