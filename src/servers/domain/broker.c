@@ -29,6 +29,8 @@
 /* A slow disk is no reason to end anybody. */
 #define BEAT_SECONDS    10
 #define HUNG_SECONDS    60
+/* But one that was stopped waits for no disk. */
+#define STOPPED_SECONDS 3
 
 struct proxy {
 	struct proxy *next;
@@ -39,6 +41,7 @@ struct proxy {
 	bool     up;           /* and with success: its end will be told */
 	bool     beating;      /* has answered the last beat */
 	time_t   beat_at;      /* when that was sent */
+	time_t   stopped_at;   /* by a signal; 0: it runs */
 };
 
 /* An open file on its way between two proxies. */
@@ -55,6 +58,7 @@ struct broker {
 	int epfd, sigfd;
 	struct proxy *proxies;
 	uint32_t nproxies;
+	bool stopped;          /* one of them is */
 	struct token token[TOKENS_MAX];
 	uint32_t ntokens;
 	struct vos_msg in, out;
@@ -348,7 +352,14 @@ static void look_after(struct broker *b)
 {
 	time_t now = now_s();
 
+	b->stopped = false;
 	for (struct proxy *p = b->proxies; p; p = p->next) {
+		if (p->stopped_at && now - p->stopped_at >= STOPPED_SECONDS) {
+			vos_warn("proxy %llu was stopped: killed", (unsigned long long)p->id);
+			kill(p->pid, SIGKILL);
+			p->stopped_at = 0;
+		}
+		b->stopped |= p->stopped_at != 0;
 		if (!p->up || now - p->beat_at < BEAT_SECONDS)
 			continue;
 		if (p->beating) {
@@ -385,10 +396,15 @@ static void reap(struct broker *b)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
 		p = by_pid(b, pid);
 		if (!p)
 			continue;
+		if (WIFSTOPPED(status) || WIFCONTINUED(status)) {
+			p->stopped_at = WIFSTOPPED(status) ? now_s() : 0;
+			b->stopped |= WIFSTOPPED(status);
+			continue;
+		}
 		read_channel(b, p);
 		if (WIFSIGNALED(status))
 			vos_log("proxy %llu: killed by signal %d", (unsigned long long)p->id, WTERMSIG(status));
@@ -541,7 +557,7 @@ int vos_broker_run(const struct vos_domain_cfg *cfg)
 	to_supervisor(b, &b->out);
 	for (;;) {
 		bool child = false;
-		int n = epoll_wait(b->epfd, ev, 64, b->nproxies || b->ntokens ? BEAT_SECONDS * 1000 : -1);
+		int n = epoll_wait(b->epfd, ev, 64, b->stopped ? 1000 : b->nproxies || b->ntokens ? BEAT_SECONDS * 1000 : -1);
 
 		expire_tokens(b);
 		look_after(b);
