@@ -17,9 +17,11 @@
 #define A_TURN      32     /* messages of one session before the others have theirs */
 
 struct session {
+	struct session *next, **link;
 	struct vos_source source;
 	bool holds;
 };
+static struct session *sessions;
 static unsigned holding;
 
 /* ---- conversations --------------------------------------------------------------------------------------------------- */
@@ -341,6 +343,9 @@ static void session_over(struct session *s)
 {
 	bool holds = s->holds;
 
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
 	vos_loop_forget(&s->source);
 	vos_loop_free(s);
 	if (holds && --holding == 0)
@@ -389,6 +394,11 @@ int vos_session_open(int fd, bool holds)
 	}
 	s->source = (struct vos_source){ fd, session_ready };
 	s->holds = holds;
+	s->next = sessions;
+	s->link = &sessions;
+	if (sessions)
+		sessions->link = &s->next;
+	sessions = s;
 	holding += holds;
 	r = vos_loop_watch(&s->source);
 	if (r) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "../fake/kept.h"
 #include "fake.h"
 #include "interpose/dispatch/mapping.h"
 #include "interpose/entry/signal.h"
@@ -92,8 +93,8 @@ extern const struct vos_room vos_net_room;
 
 void fake_thread(void)
 {
-	struct vos_carrier *c = calloc(1, sizeof *c);
-	struct vos_thread *t = calloc(1, sizeof *t);
+	struct vos_carrier *c = kept(calloc(1, sizeof *c));
+	struct vos_thread *t = kept(calloc(1, sizeof *t));
 
 	c->self = c;
 	c->thread = t;
@@ -188,8 +189,8 @@ struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err)
 		return NULL;
 	}
 	if (!l) {
-		l = c->lane[d->index] = calloc(1, sizeof *l);
-		l->data = malloc(DATA);
+		l = c->lane[d->index] = kept(calloc(1, sizeof *l));
+		l->data = kept(malloc(DATA));
 	}
 	pthread_mutex_lock(&table_lock);
 	l->d = d;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "testclient.h"
+#include "../fake/kept.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -147,7 +148,7 @@ static int join(struct tc_domain *d, struct tc *c, uint32_t lanes, uint32_t slot
 	c->t.control_fd = conn.control_client;
 	if (c->t.ops->attach(&c->t, true))
 		die("attach");
-	c->lane = calloc(lanes, sizeof *c->lane);
+	c->lane = kept(calloc(lanes, sizeof *c->lane));
 	for (uint32_t i = 0; i < lanes; i++)
 		vos_lane_view_init(&c->lane[i], c->t.base, &c->t.geo, i);
 	atomic_store(&vos_region_client(c->t.base)->lanes_used, lanes);

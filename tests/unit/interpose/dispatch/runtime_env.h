@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 #include "harness.h"
+#include "kept.h"
 #include "interpose/dispatch/fdmap.h"
 #include "interpose/dispatch/remote_impl.h"
 
@@ -56,11 +57,11 @@ void vos_domain_restored(struct vos_domain *d)
 /* The calling thread becomes a carrier of p. */
 static inline struct vos_carrier *become_carrier_of(struct vos_proc *p)
 {
-	struct vos_carrier *c = calloc(1, sizeof *c);
+	struct vos_carrier *c = kept(calloc(1, sizeof *c));
 
 	c->self = c;
 	c->proc = p;
-	c->thread = calloc(1, sizeof *c->thread);
+	c->thread = kept(calloc(1, sizeof *c->thread));
 	c->thread->carrier = c;
 	syscall(SYS_arch_prctl, ARCH_SET_GS, c);
 	return c;

@@ -2,6 +2,7 @@
 /* What the program sees of its environment, and what its children get. */
 #include <criterion/criterion.h>
 #include <string.h>
+#include "../../fake/kept.h"
 #include "interpose/entry/environ.h"
 #include "interpose/rt/rt.h"
 
@@ -10,7 +11,7 @@ static char *dup_all(char **to, const char *const *from)
 	int n = 0;
 
 	for (; from[n]; n++)
-		to[n] = strdup(from[n]);
+		to[n] = kept(strdup(from[n]));
 	to[n] = NULL;
 	return to[0];
 }

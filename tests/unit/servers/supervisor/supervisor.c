@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "harness.h"
+#include "kept.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,7 +13,7 @@ static char *control(const struct daemon *d, const char *command, int *ret_statu
 	struct vos_msg m;
 	struct vos_msg_fds fds;
 	int sock = talk(d);
-	char *text = calloc(1, 65536);
+	char *text = kept(calloc(1, 65536));
 	size_t n = 0;
 	ssize_t k;
 
