@@ -379,9 +379,12 @@ Test(remote, what_a_hostile_server_makes_up_ends_its_connection_and_nothing_else
 Test(remote, a_proxy_that_hangs_is_given_up_when_a_cancel_goes_unanswered)
 {
 	struct daemon d = begin();
-	uint64_t start = vos_remote_now();
+	uint64_t start;
 	pthread_t th;
 
+	/* Joined: the signal is for the call. */
+	cr_assert_eq(rcall(VOS_OP_NULL, 1, 0), 2);
+	start = vos_remote_now();
 	victim = vos_self();
 	pthread_create(&th, NULL, kicker, (void *)20000);
 	cr_assert_eq(rcall(FAKE_MISBEHAVE, FAKE_DEAF, 0), -ECONNRESET);
