@@ -10,6 +10,8 @@
 
 /* Another thread could not keep the file for us; or its descriptor was lost. */
 #define TRIES 64u
+/* More than the socket holds: a server that sends ever more does not hold us up. */
+#define FLOOD 1024u
 
 /* The file of this tag, or -EAGAIN. */
 static int taken(struct vos_conn *c, uint64_t tag)
@@ -24,7 +26,7 @@ static int taken(struct vos_conn *c, uint64_t tag)
 			c->file[i] = c->file[--c->nfiles];
 			break;
 		}
-	while (fd == -EAGAIN) {
+	for (unsigned n = 0; fd == -EAGAIN && n < FLOOD; n++) {
 		int r = c->t.ops->take_file(&c->t, &got);
 
 		if (r < 0 || got == tag) {

@@ -76,6 +76,17 @@ static bool faulty_peer_dead(struct vos_transport *t)
 	return !atomic_load(&vos_faults.blind) && vos_transport_local.peer_dead(t);
 }
 
+static int faulty_give_file(struct vos_transport *t, uint64_t tag, int fd)
+{
+	return vos_transport_local.give_file(t, tag, fd);
+}
+
+static int faulty_take_file(struct vos_transport *t, uint64_t *ret_tag)
+{
+	delay();
+	return vos_transport_local.take_file(t, ret_tag);
+}
+
 const struct vos_transport_ops vos_transport_faulty = {
 	.name = "faulty",
 	.attach = faulty_attach,
@@ -85,6 +96,8 @@ const struct vos_transport_ops vos_transport_faulty = {
 	.sleep_lane = faulty_sleep_lane,
 	.drain = faulty_drain,
 	.peer_dead = faulty_peer_dead,
+	.give_file = faulty_give_file,
+	.take_file = faulty_take_file,
 };
 
 /* A mad peer keeps to no rules of memory order either. */

@@ -2,7 +2,10 @@
 /* The client side of lanes over the faulty transport, the server a thread of this process: so sanitizers see both sides. */
 #include "runtime_env.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "transport/faulty/faulty.h"
 #include "transport/local/make.h"
@@ -11,6 +14,36 @@ TestSuite(faulty, .timeout = 60);
 
 static struct vos_transport server;
 static _Atomic bool stop, silent;
+/* How VOS_OP_FILE is served: honestly, or not. */
+static _Atomic enum { HONEST, LIAR, FLOOD, PIPE, REFUSER } manner;
+
+/* The file of descriptor n is n bytes long. */
+static long gift(const struct vos_req *req)
+{
+	int fd, pair[2];
+	long r = 0;
+
+	switch (atomic_load(&manner)) {
+	case REFUSER:
+		return -EOPNOTSUPP;
+	case LIAR:
+		return 0;
+	case PIPE:
+		cr_assert_eq(pipe(pair), 0);
+		r = server.ops->give_file(&server, req->arg[1], pair[0]);
+		close(pair[0]);
+		close(pair[1]);
+		return r;
+	default:
+		fd = memfd_create("gift", MFD_CLOEXEC);
+		cr_assert_eq(ftruncate(fd, (off_t)req->arg[0]), 0);
+		for (unsigned i = 0; atomic_load(&manner) == FLOOD && i < 100; i++)
+			server.ops->give_file(&server, ~req->arg[1] - i, fd);
+		r = server.ops->give_file(&server, req->arg[1], fd);
+		close(fd);
+		return r;
+	}
+}
 
 /* Answers with arg[0] + 1, arg[1] µs later; after `idle` empty looks it sleeps. */
 static void *serve(void *arg)
@@ -34,6 +67,8 @@ static void *serve(void *arg)
 
 				if (req.op == VOS_OP_NULL && req.arg[1])
 					usleep((useconds_t)req.arg[1]);
+				if (req.op == VOS_OP_FILE)
+					cqe.res = gift(&req);
 				found = true;
 				if (vos_cq_push(&v[i], &cqe))
 					return NULL;
@@ -234,6 +269,75 @@ Test(faulty, all_threads_hear_of_a_death)
 	for (int i = 0; i < N; i++)
 		pthread_join(th[i], NULL);
 	cr_assert_eq(failures, N);
+	finish();
+}
+
+static int files_open(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void *taker(void *arg)
+{
+	uint64_t n = (uintptr_t)arg;
+	struct stat st;
+
+	become_carrier();
+	for (uint64_t i = 0; i < 300; i++) {
+		int fd = vos_remote_file(lane(), (int32_t)(n * 1000 + i));
+
+		cr_assert_geq(fd, 0, "%d", fd);
+		cr_assert_eq(fstat(fd, &st), 0);
+		cr_assert_eq((uint64_t)st.st_size, n * 1000 + i, "another's file");
+		close(fd);
+	}
+	end_carrier();
+	return NULL;
+}
+
+Test(faulty, each_thread_gets_the_file_that_it_asked_for)
+{
+	enum { N = 8 };
+	pthread_t th[N];
+	int open_before;
+
+	connect_faulty(4, 32, 50);
+	vos_faults.delay_us = 20;
+	open_before = files_open();
+	for (uintptr_t i = 0; i < N; i++)
+		pthread_create(&th[i], NULL, taker, (void *)i);
+	for (int i = 0; i < N; i++)
+		pthread_join(th[i], NULL);
+	cr_assert_eq(files_open(), open_before);
+	finish();
+}
+
+Test(faulty, a_server_that_hands_over_other_things_is_not_believed)
+{
+	int before, fd;
+
+	connect_faulty(4, 32, 50);
+	before = files_open();
+	atomic_store(&manner, LIAR);
+	cr_assert_eq(vos_remote_file(lane(), 5), -EIO);
+	atomic_store(&manner, PIPE);
+	cr_assert_eq(vos_remote_file(lane(), 5), -EIO);
+	atomic_store(&manner, REFUSER);
+	cr_assert_eq(vos_remote_file(lane(), 5), -EOPNOTSUPP);
+	atomic_store(&manner, FLOOD);
+	fd = vos_remote_file(lane(), 5);
+	cr_assert_geq(fd, 0);
+	close(fd);
+	/* What nobody asked for is not kept without bound. */
+	cr_assert_leq(files_open(), before + (int)VOS_FILES_WAITING);
+	atomic_store(&manner, HONEST);
+	fd = vos_remote_file(lane(), 6);
+	cr_assert_geq(fd, 0);
+	close(fd);
 	finish();
 }
 
