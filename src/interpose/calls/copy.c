@@ -289,6 +289,24 @@ static void close_ends(struct end *a, struct end *b)
 	vos_ofd_put(b->o);
 }
 
+static long open_ends(struct end *in, uint64_t in_fd, struct end *out, uint64_t out_fd)
+{
+	long r = open_end(in, in_fd, false);
+
+	memset(out, 0, sizeof *out);
+	return r < 0 ? r : open_end(out, out_fd, true);
+}
+
+/* From where the program says (or the ends stand) to where it says. */
+static long carry(struct end *in, uint64_t in_at, struct end *out, uint64_t out_at, uint64_t len, bool splice, bool nonblock)
+{
+	long r = place_end(in, in_at);
+
+	if (r >= 0)
+		r = place_end(out, out_at);
+	return r < 0 ? r : pump(in, out, len, splice, nonblock);
+}
+
 static bool both_native(uint64_t a, uint64_t b)
 {
 	const struct vos_proc *p = vos_proc_self();
@@ -304,14 +322,12 @@ static bool same_domain(const struct end *a, const struct end *b)
 
 long vos_call_sendfile(struct vos_frame *f)
 {
-	struct end in, out = { 0 };
+	struct end in, out;
 	long r;
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 1)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 1), false);
-	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 0), true);
+	r = open_ends(&in, vos_arg(f, 1), &out, vos_arg(f, 0));
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_sendfile]++;
@@ -326,11 +342,7 @@ long vos_call_sendfile(struct vos_frame *f)
 		r = vos_marshal_call_as(__NR_sendfile, arg, out.o, NULL);
 		goto out;
 	}
-	r = place_end(&in, vos_arg(f, 2));
-	if (r >= 0)
-		r = place_end(&out, 0);
-	if (r >= 0)
-		r = pump(&in, &out, vos_arg(f, 3), false, false);
+	r = carry(&in, vos_arg(f, 2), &out, 0, vos_arg(f, 3), false, false);
 out:
 	close_ends(&in, &out);
 	return r;
@@ -338,14 +350,12 @@ out:
 
 long vos_call_copy_file_range(struct vos_frame *f)
 {
-	struct end in, out = { 0 };
+	struct end in, out;
 	long r;
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 2)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 0), false);
-	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 2), true);
+	r = open_ends(&in, vos_arg(f, 0), &out, vos_arg(f, 2));
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_copy_file_range]++;
@@ -367,11 +377,7 @@ long vos_call_copy_file_range(struct vos_frame *f)
 			vos_mapping_written(out.o, 0, ~0ULL);
 		goto out;
 	}
-	r = place_end(&in, vos_arg(f, 1));
-	if (r >= 0)
-		r = place_end(&out, vos_arg(f, 3));
-	if (r >= 0)
-		r = pump(&in, &out, vos_arg(f, 4), false, false);
+	r = carry(&in, vos_arg(f, 1), &out, vos_arg(f, 3), vos_arg(f, 4), false, false);
 out:
 	close_ends(&in, &out);
 	return r;
@@ -379,16 +385,14 @@ out:
 
 long vos_call_splice(struct vos_frame *f)
 {
-	struct end in, out = { 0 };
+	struct end in, out;
 	uint32_t flags = (uint32_t)vos_arg(f, 5);
 	bool nonblock;
 	long r;
 
 	if (both_native(vos_arg(f, 0), vos_arg(f, 2)))
 		return vos_native(f);
-	r = open_end(&in, vos_arg(f, 0), false);
-	if (r >= 0)
-		r = open_end(&out, vos_arg(f, 2), true);
+	r = open_ends(&in, vos_arg(f, 0), &out, vos_arg(f, 2));
 	if (r < 0)
 		goto out;
 	vos_self()->counts_remote[__NR_splice]++;
@@ -397,16 +401,11 @@ long vos_call_splice(struct vos_frame *f)
 		goto out;
 	if (out.flags & O_APPEND)
 		goto out;
-	r = place_end(&in, vos_arg(f, 1));
-	if (r >= 0)
-		r = place_end(&out, vos_arg(f, 3));
-	if (r < 0)
-		goto out;
 	/* O_NONBLOCK of the pipe counts as well as the flag. */
 	nonblock = flags & 2;
 	if (!nonblock && !in.o && is(&in, S_IFIFO))
 		nonblock = in.flags & O_NONBLOCK;
-	r = pump(&in, &out, vos_arg(f, 4), true, nonblock);
+	r = carry(&in, vos_arg(f, 1), &out, vos_arg(f, 3), vos_arg(f, 4), true, nonblock);
 out:
 	close_ends(&in, &out);
 	return r;

@@ -35,7 +35,7 @@ static long look_at(const char *path, unsigned flags, struct statx *ret)
 
 /*
  * The name in the address at `user`: where it leads, and the text itself.  0: to a domain; 1: the address is to be used as it
- * is; 2: it is p->text of this kernel; or an error.  Release p unless 1.
+ * is; 2: it is p->text of this kernel; or an error.  p is held where it is 0 or 2.
  */
 static long name_of(struct vos_frame *f, struct vos_path *p, char path[sizeof((struct sockaddr_un *)0)->sun_path + 1])
 {
@@ -117,22 +117,32 @@ static long at_node(struct vos_frame *f, const struct vos_domain *d, const struc
 	return r;
 }
 
+/* Is the address a path of a domain?  Then *p is held; else the call is made, or refused, and this is its result. */
+static bool is_ours(struct vos_frame *f, struct vos_path *p, char *path, long *ret_result)
+{
+	long r = name_of(f, p, path);
+
+	if (r == 0)
+		return true;
+	if (r == 1) {
+		r = vos_native(f);
+	} else if (r == 2) {
+		r = with_address(f, p->text, p->len, false);
+		vos_path_done(p);
+	}
+	*ret_result = r;
+	return false;
+}
+
 long vos_unix_bind(struct vos_frame *f)
 {
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	struct vos_path p;
 	struct statx st;
-	long r = name_of(f, &p, path);
+	long r;
 
-	if (r == 1)
-		return vos_native(f);
-	if (r < 0)
+	if (!is_ours(f, &p, path, &r))
 		return r;
-	if (r == 2) {
-		r = with_address(f, p.text, p.len, false);
-		vos_path_done(&p);
-		return r;
-	}
 	r = on_path(vos_call_mknodat, __NR_mknodat, path, S_IFSOCK | 0777, 0);
 	if (r == -EEXIST)
 		r = -EADDRINUSE;
@@ -152,17 +162,10 @@ long vos_unix_connect(struct vos_frame *f)
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 	struct vos_path p;
 	struct statx st;
-	long r = name_of(f, &p, path);
+	long r;
 
-	if (r == 1)
-		return vos_native(f);
-	if (r < 0)
+	if (!is_ours(f, &p, path, &r))
 		return r;
-	if (r == 2) {
-		r = with_address(f, p.text, p.len, false);
-		vos_path_done(&p);
-		return r;
-	}
 	r = look_at(path, 0, &st);
 	if (r == 0)
 		r = on_path(vos_call_faccessat2, __NR_faccessat2, path, 2 /* W_OK */, AT_EACCESS);

@@ -67,37 +67,28 @@ vos_call_place_entry:
 	mov	%gs:C_RESUME, %rcx
 	jmp	*%rcx
 
-.Lgetpid:
+	/* The answer to call \nr stands in the carrier; \n tells the labels of vos_regions apart. */
+	.macro	ANSWER nr, from, n
 	mov	%rsp, %rcx
 	mov	%gs:C_RUNTIME_SP, %rsp
-.Lbelow1:
+.Lbelow\n:
 	pushfq
 	pop	%r11
 	mov	%rcx, %rsp
-.Lbegin1:
-	mov	%gs:C_RUNTIME + 39 * 8, %rcx
+.Lbegin\n:
+	mov	%gs:C_RUNTIME + \nr * 8, %rcx
 	lea	1(%rcx), %rcx
-	mov	%rcx, %gs:C_RUNTIME + 39 * 8
-	mov	%gs:C_PID, %eax
-.Ldone1:
+	mov	%rcx, %gs:C_RUNTIME + \nr * 8
+	mov	%gs:\from, %eax
+.Ldone\n:
 	mov	%gs:C_RESUME, %rcx
 	jmp	*%rcx
+	.endm
 
+.Lgetpid:
+	ANSWER	39, C_PID, 1
 .Lgettid:
-	mov	%rsp, %rcx
-	mov	%gs:C_RUNTIME_SP, %rsp
-.Lbelow2:
-	pushfq
-	pop	%r11
-	mov	%rcx, %rsp
-.Lbegin2:
-	mov	%gs:C_RUNTIME + 186 * 8, %rcx
-	lea	1(%rcx), %rcx
-	mov	%rcx, %gs:C_RUNTIME + 186 * 8
-	mov	%gs:C_TID, %eax
-.Ldone2:
-	mov	%gs:C_RESUME, %rcx
-	jmp	*%rcx
+	ANSWER	186, C_TID, 2
 
 .Lslow:
 	mov	%rsp, %rcx

@@ -194,7 +194,9 @@ static void again(struct vos_proxy *p, struct vos_op *op, struct msghdr *h, stru
 	h->msg_iovlen = 1;
 }
 
-static long send_resume(struct vos_proxy *p, struct vos_op *op, long res)
+typedef long more_fn(struct vos_proxy *p, struct vos_op *op, struct msghdr *h);
+
+static long go_on(struct vos_proxy *p, struct vos_op *op, long res, more_fn *more)
 {
 	struct msghdr h;
 	struct iovec iov;
@@ -202,10 +204,10 @@ static long send_resume(struct vos_proxy *p, struct vos_op *op, long res)
 	if (vos_is_err(res))
 		return op->done ? (long)op->done : res == -ETIME ? -EAGAIN : res;
 	again(p, op, &h, &iov);
-	return send_more(p, op, &h);
+	return more(p, op, &h);
 }
 
-long vos_exec_sendmsg(struct vos_proxy *p, struct vos_op *op)
+static long begin(struct vos_proxy *p, struct vos_op *op, long (*resume)(struct vos_proxy *, struct vos_op *, long), more_fn *more)
 {
 	struct msghdr h;
 	struct iovec iov;
@@ -216,8 +218,18 @@ long vos_exec_sendmsg(struct vos_proxy *p, struct vos_op *op)
 	r = take_wire(p, op, &h, &iov);
 	if (r)
 		return r;
-	op->resume = send_resume;
-	return send_more(p, op, &h);
+	op->resume = resume;
+	return more(p, op, &h);
+}
+
+static long send_resume(struct vos_proxy *p, struct vos_op *op, long res)
+{
+	return go_on(p, op, res, send_more);
+}
+
+long vos_exec_sendmsg(struct vos_proxy *p, struct vos_op *op)
+{
+	return begin(p, op, send_resume, send_more);
 }
 
 static long recv_more(struct vos_proxy *p, struct vos_op *op, struct msghdr *h)
@@ -269,29 +281,14 @@ got:
 
 static long recv_resume(struct vos_proxy *p, struct vos_op *op, long res)
 {
-	struct msghdr h;
-	struct iovec iov;
-
-	if (vos_is_err(res))
-		return op->done ? (long)op->done : res == -ETIME ? -EAGAIN : res;
-	vos_exec_hung_up(op, res);
-	again(p, op, &h, &iov);
-	return recv_more(p, op, &h);
+	if (!vos_is_err(res))
+		vos_exec_hung_up(op, res);
+	return go_on(p, op, res, recv_more);
 }
 
 long vos_exec_recvmsg(struct vos_proxy *p, struct vos_op *op)
 {
-	struct msghdr h;
-	struct iovec iov;
-	long r;
-
-	if (p->rfd[op->fd].kind != VOS_RFD_SOCKET)
-		return -ENOTSOCK;
-	r = take_wire(p, op, &h, &iov);
-	if (r)
-		return r;
-	op->resume = recv_resume;
-	return recv_more(p, op, &h);
+	return begin(p, op, recv_resume, recv_more);
 }
 
 /* ---- options ---- */
