@@ -595,6 +595,46 @@ static void truncated_by_another(void)
 	EQ(lseek(fd, 0, SEEK_END), 4 * PAGE);
 }
 
+static void killed_at_random(void)
+{
+	/* Whatever was stored before a death, others see it: those that live, and the next. */
+	enum { WHO = 4, ROUNDS = 12 };
+	int fd = OK(open("f", O_RDWR | O_CREAT, 0644));
+	volatile int *done = (void *)map(-1, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, 0), *m;
+	unsigned x = 4711;
+
+	OK(ftruncate(fd, 2 * PAGE));
+	OK(close(fd));
+	for (int round = 0; round < ROUNDS; round++) {
+		pid_t pid[WHO];
+
+		for (int w = 0; w < WHO; w++) {
+			pid[w] = fork();
+			if (pid[w] == 0) {
+				fd = OK(open("f", O_RDWR));
+				for (;;) {
+					m = (void *)map(fd, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+					CHECK(m[5 * w] >= done[w] && m[1024 + w] >= done[w]);
+					m[5 * w] = m[1024 + w] = m[5 * w] + 1;
+					done[w] = m[5 * w];
+					OK(munmap((void *)m, 2 * PAGE));
+				}
+			}
+		}
+		for (int w = 0; w < WHO; w++) {
+			x = x * 1103515245 + 12345;
+			for (int until = done[w] + (x >> 16) % 8; done[w] < until;)
+				sched_yield();
+			OK(kill(pid[w], SIGKILL));
+		}
+		for (int w = 0; w < WHO; w++)
+			EQ(WTERMSIG(wait_status(pid[w])), SIGKILL);
+	}
+	m = (void *)map(OK(open("f", O_RDWR)), 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	for (int w = 0; w < WHO; w++)
+		CHECK(m[5 * w] >= done[w] && m[1024 + w] >= done[w]);
+}
+
 static void sparse(void)
 {
 	/* Costs what its data cost, in time and on the disk. */
@@ -683,7 +723,8 @@ static void without_descriptors(void)
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(private_reading), CASE(private_writing), CASE(shared_writing), CASE(writes_reach_the_mapping), CASE(coherent_at_once),
 	CASE(edges), CASE(refusals), CASE(parts), CASE(moved_and_grown), CASE(as_buffers), CASE(bad_mappings_as_buffers), CASE(two_processes), CASE(killed_with_stores),
-	CASE(one_after_another), CASE(others_write), CASE(neighbours), CASE(truncated_by_another), CASE(sparse), CASE(threads_map_together),
+	CASE(one_after_another), CASE(others_write), CASE(neighbours), CASE(truncated_by_another), CASE(killed_at_random),
+	CASE(sparse), CASE(threads_map_together),
 	CASE(without_descriptors),
 	CASE(through_fork), CASE(large_and_random), CASE(threads_touch_together), CASE(shown_in_maps),
 };
