@@ -28,7 +28,7 @@ static uint32_t slot_of(const struct vos_epoll *e, int fd)
 	return (uint32_t)fd & (e->nbuckets - 1);
 }
 
-struct vos_epoll_item *vos_epoll_find(struct vos_epoll *e, int fd, const struct vos_ofd *o)
+static struct vos_epoll_item *find(struct vos_epoll *e, int fd, const struct vos_ofd *o)
 {
 	struct vos_epoll_item *it = e->nbuckets ? e->bucket[slot_of(e, fd)] : NULL;
 
@@ -344,7 +344,7 @@ static struct vos_epoll_item *take_item(struct vos_epoll *e, int fd, struct vos_
 	struct vos_epoll_item *it;
 
 	vos_epoll_locked();
-	while ((it = vos_epoll_find(e, fd, o)) && it->busy)
+	while ((it = find(e, fd, o)) && it->busy)
 		vos_epoll_pause();
 	if (it)
 		it->busy = true;
@@ -377,7 +377,7 @@ static long new_item(struct vos_epoll *e, int fd, struct vos_ofd *o, const struc
 		return -ENOMEM;
 	*it = (struct vos_epoll_item){ .set = e, .ofd = o, .fd = fd, .rfd = -1, .events = ev->events, .data = ev->data, .busy = true };
 	vos_epoll_locked();
-	if (vos_epoll_find(e, fd, o))
+	if (find(e, fd, o))
 		r = -EEXIST;
 	else
 		r = grow(e);

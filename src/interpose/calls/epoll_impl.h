@@ -96,7 +96,6 @@ static inline uint64_t vos_ticks(void)
 	return __builtin_ia32_rdtsc();
 }
 
-struct vos_epoll_item *vos_epoll_find(struct vos_epoll *e, int fd, const struct vos_ofd *o);
 /* Part of domain d, made when `make`; NULL. Under vos_epoll_lock. */
 struct vos_epoll_remote *vos_epoll_part_of(struct vos_epoll *e, struct vos_domain *d, bool make);
 /*

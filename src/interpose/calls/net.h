@@ -60,8 +60,6 @@ static inline long vos_sock_interrupted(const struct vos_ofd *o, unsigned which)
 	return s && (s->timeouts & which) ? -EINTR : -VOS_ERESTARTSYS;
 }
 
-/* The domain of new internet sockets, or NULL: native. */
-struct vos_domain *vos_net_domain(void);
 /* An ofd for a socket of d, with memory when `fresh` (made by socket(2)), without for a conversation.  NULL: no memory. */
 struct vos_ofd *vos_sock_ofd(struct vos_domain *d, int32_t rfd, uint32_t mode, uint32_t flags, int family, int type, int protocol,
 			     bool fresh);
@@ -73,9 +71,6 @@ void vos_net_close(struct vos_lane_client *lane, int32_t rfd);
  */
 long vos_net_call(struct vos_lane_client *lane, unsigned op, uint64_t arg[6], unsigned at, void *buf, size_t in_len, size_t out_len,
 		  struct vos_cqe *ret_cqe);
-/* The socket became a conversation: nothing of it is to be restored. */
-void vos_sock_forget(struct vos_sock *s);
-void vos_sock_remember_opt(struct vos_sock *s, int level, int name, const void *val, uint32_t len);
 /* The remembered value of an int option of SOL_SOCKET; 0 when it was never set.  Under s->lock. */
 int vos_sock_opt(const struct vos_sock_mem *m, int name);
 /* restore.c: the family's revive (fdmap.h). */

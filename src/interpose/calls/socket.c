@@ -24,7 +24,8 @@ long vos_call_shutdown(struct vos_frame *f);
 long vos_call_setsockopt(struct vos_frame *f);
 long vos_call_getsockopt(struct vos_frame *f);
 
-struct vos_domain *vos_net_domain(void)
+/* The domain of new internet sockets, or NULL: native. */
+static struct vos_domain *net_domain(void)
 {
 	struct vos_proc *p = vos_self()->proc;
 
@@ -107,7 +108,8 @@ static void mem_free(struct vos_sock_mem *m)
 	vos_free(m);
 }
 
-void vos_sock_forget(struct vos_sock *s)
+/* The socket became a conversation: nothing of it is to be restored. */
+static void forget(struct vos_sock *s)
 {
 	struct vos_sock_mem *m;
 
@@ -172,7 +174,7 @@ static void opt_store(struct vos_sock_mem *m, int level, int name, const void *v
 	m->opts_len = (uint16_t)(m->opts_len + sizeof h + len);
 }
 
-void vos_sock_remember_opt(struct vos_sock *s, int level, int name, const void *val, uint32_t len)
+static void remember_opt(struct vos_sock *s, int level, int name, const void *val, uint32_t len)
 {
 	vos_lock(&s->lock);
 	if (s->mem)
@@ -245,7 +247,7 @@ struct vos_ofd *vos_sock_ofd(struct vos_domain *d, int32_t rfd, uint32_t mode, u
 long vos_call_socket(struct vos_frame *f)
 {
 	int family = (int)f->rdi, type = (int)f->rsi, protocol = (int)f->rdx, fd, err = 0;
-	struct vos_domain *d = family == AF_INET || family == AF_INET6 ? vos_net_domain() : NULL;
+	struct vos_domain *d = family == AF_INET || family == AF_INET6 ? net_domain() : NULL;
 	struct vos_req req = { .op = __NR_socket };
 	struct vos_lane_client *lane;
 	struct vos_cqe cqe = { 0 };
@@ -530,7 +532,7 @@ long vos_call_connect(struct vos_frame *f)
 		if (vos_sock_is_stream(o)) {
 			/* Cut short by a signal it goes on connecting, as on Linux. */
 			if (r == 0 || r == -EINPROGRESS || r == -VOS_ERESTARTSYS || r == -EALREADY || r == -EISCONN)
-				vos_sock_forget(s);
+				forget(s);
 		} else if (r == 0 && len <= sizeof addr && vos_copy_from_user(addr, vos_uptr(f->rsi), len) == 0) {
 			uint16_t family = 0;
 
@@ -605,7 +607,7 @@ static long attach_filter(struct vos_frame *f, struct vos_ofd *o)
 		r = vos_net_call(lane, __NR_setsockopt, arg, 3, code, bytes, 0, NULL);
 	}
 	if (r == 0 && s)
-		vos_sock_remember_opt(s, SOL_SOCKET, name, code, (uint32_t)bytes);
+		remember_opt(s, SOL_SOCKET, name, code, (uint32_t)bytes);
 	vos_free(code);
 	return r;
 }
@@ -630,7 +632,7 @@ static void remember_option(struct vos_frame *f, struct vos_sock *s)
 			atomic_fetch_and(&s->timeouts, ~bit);
 	}
 	if (s->mem)
-		vos_sock_remember_opt(s, level, name, val, len);
+		remember_opt(s, level, name, val, len);
 }
 
 long vos_call_setsockopt(struct vos_frame *f)

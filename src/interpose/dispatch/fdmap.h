@@ -204,10 +204,5 @@ void vos_fdmap_drop(struct vos_proc *child);
  */
 int vos_fdmap_save(struct vos_proc *p, int fd);
 int vos_fdmap_load(struct vos_proc *p, const void *data, size_t len, size_t *ret_used);
-/*
- * A proxy that was forked for an exec out of a vfork child holds descriptors that the child does not have.  Calls fn with
- * each rfd of domain d that p still needs.
- */
-void vos_fdmap_rfds(struct vos_proc *p, const struct vos_domain *d, void (*fn)(int32_t rfd, void *arg), void *arg);
 
 #endif

@@ -120,16 +120,6 @@ void vos_fdmap_drop(struct vos_proc *p)
 	p->ofd = NULL;
 }
 
-void vos_fdmap_rfds(struct vos_proc *p, const struct vos_domain *d, void (*fn)(int32_t rfd, void *arg), void *arg)
-{
-	for (uint32_t fd = vos_fdmap_next(p, 0); fd < VOS_FDS_MAX; fd = vos_fdmap_next(p, fd + 1)) {
-		struct vos_ofd *o = p->ofd[fd];
-
-		if (o && o->domain == d && o->epoch == d->epoch && o->rfd >= 0)
-			fn(o->rfd, arg);
-	}
-}
-
 uint32_t vos_fdmap_domains(const struct vos_proc *p)
 {
 	uint32_t mask = 0;

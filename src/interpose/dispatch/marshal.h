@@ -71,7 +71,6 @@ struct vos_iter {
 
 /* 0; -EINVAL (count above 1024, a negative length), -EFAULT. */
 int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count);
-void vos_iter_one(struct vos_iter *it, uint64_t addr, uint64_t len);
 /* Copy up to len bytes between the program and runtime memory; the bytes moved, or -EFAULT when none could be. */
 long vos_iter_from(struct vos_iter *it, void *dst, size_t len);
 long vos_iter_to(struct vos_iter *it, const void *src, size_t len);

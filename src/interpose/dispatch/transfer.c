@@ -50,7 +50,7 @@ int vos_iter_init(struct vos_iter *it, uint64_t iov, uint64_t count)
 	return 0;
 }
 
-void vos_iter_one(struct vos_iter *it, uint64_t addr, uint64_t len)
+static void iter_one(struct vos_iter *it, uint64_t addr, uint64_t len)
 {
 	if (len > VOS_RW_MAX)
 		len = VOS_RW_MAX;
@@ -215,7 +215,7 @@ static int understand(struct transfer *t, unsigned nr, const uint64_t arg[6])
 		return -EINVAL;
 	if (!vos_user_ok(arg[1], arg[2] < VOS_RW_MAX ? arg[2] : VOS_RW_MAX))
 		return -EFAULT;
-	vos_iter_one(&t->it, arg[1], arg[2]);
+	iter_one(&t->it, arg[1], arg[2]);
 	return 0;
 }
 

@@ -33,7 +33,8 @@ static bool more_than_fd(unsigned nr)
 	}
 }
 
-void vos_go_set(unsigned nr, uint8_t go)
+/* No-op for a call that is native by the table or by VIRTUOS_ROUTE. */
+static void set(unsigned nr, uint8_t go)
 {
 	if (nr < VOS_NR_END && vos_route[nr] != VOS_NATIVE)
 		vos_go[nr] = go;
@@ -53,8 +54,8 @@ void vos_go_init(void)
 		else
 			vos_go[nr] = VOS_GO_SLOW;
 	}
-	vos_go_set(__NR_getpid, VOS_GO_GETPID);
-	vos_go_set(__NR_gettid, VOS_GO_GETTID);
+	set(__NR_getpid, VOS_GO_GETPID);
+	set(__NR_gettid, VOS_GO_GETTID);
 }
 
 void vos_go_without_domains(void)

@@ -15,7 +15,5 @@ extern uint8_t vos_go[65536];
 void vos_go_init(void);
 /* The policy names no domain: what asks only where an object lies goes straight to the kernel. */
 void vos_go_without_domains(void);
-/* Bring-up only.  No-op for a call that is native by the table or by VIRTUOS_ROUTE. */
-void vos_go_set(unsigned nr, uint8_t go);
 
 #endif

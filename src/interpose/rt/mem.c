@@ -187,17 +187,3 @@ size_t strcspn(const char *s, const char *set)
 		n++;
 	return n;
 }
-
-char *strcpy(char *restrict d, const char *restrict s)
-{
-	memcpy(d, s, strlen(s) + 1);
-	return d;
-}
-
-char *stpcpy(char *restrict d, const char *restrict s)
-{
-	size_t n = strlen(s);
-
-	memcpy(d, s, n + 1);
-	return d + n;
-}
