@@ -95,25 +95,25 @@ static bool find_peer(const struct launch *l, const char *name, const char *inst
 	return join(path, installed, strlen(installed), name) && vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(path), 4, 0) == 0;
 }
 
-static bool is_absent(const char *path)
+static long is_there(const char *path)
 {
-	return vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(path), 0 /* F_OK */, 0) == -ENOENT;
+	return vos_raw4(SYS_faccessat, AT_FDCWD, VOS_PTR(path), 0 /* F_OK */, 0);
 }
 
 static bool is_unconfigured(const struct launch *l)
 {
 	char own[PATH_MAX];
 
-	if (!is_absent(VOS_CLI_SYSTEM_CONFIG))
+	if (is_there(VOS_CLI_SYSTEM_CONFIG) != -ENOENT)
 		return false;
 	if (l->xdg && l->xdg[0] == '/')
-		return join(own, l->xdg, strlen(l->xdg), VOS_CLI_OWN_CONFIG) && is_absent(own);
+		return join(own, l->xdg, strlen(l->xdg), VOS_CLI_OWN_CONFIG) && is_there(own) == -ENOENT;
 	if (l->home && l->home[0] == '/')
-		return join(own, l->home, strlen(l->home), ".config/" VOS_CLI_OWN_CONFIG) && is_absent(own);
+		return join(own, l->home, strlen(l->home), ".config/" VOS_CLI_OWN_CONFIG) && is_there(own) == -ENOENT;
 	return true;
 }
 
-/* As execvp(3) looks, as long as nothing is in its way: at each place a program, or nothing at all. */
+/* As execvp(3) looks: the first that is there, if it can be run. */
 static bool look_up(const struct launch *l, const char *name, char path[PATH_MAX])
 {
 	if (strchr(name, '/') || !*name) {
@@ -126,11 +126,14 @@ static bool look_up(const struct launch *l, const char *name, char path[PATH_MAX
 	}
 	for (const char *dir = l->path; dir && *dir == '/';) {
 		size_t n = strcspn(dir, ":");
+		long r;
 
 		if (!join(path, dir, n, name))
 			return false;
-		if (!is_absent(path))
-			return true;
+		r = is_there(path);
+		/* A directory that may not be searched holds no program. */
+		if (r != -ENOENT && r != -ENOTDIR && r != -EACCES)
+			return r == 0;
 		dir += n + (dir[n] == ':');
 	}
 	return false;
