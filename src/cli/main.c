@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 		overview(stderr);
 		return VOS_EXIT_OURS;
 	}
-	if (strcmp(argv[1], VOS_CLI_INSIDE) == 0 && argc > 2)
+	if (strcmp(argv[1], VOS_CLI_INSIDE) == 0 && argc > 3)
 		return vos_cli_inside(argv + 2);
 	if (strcmp(argv[1], "--version") == 0) {
 		puts("virtuos " VOS_VERSION_STRING);

@@ -258,6 +258,22 @@ static bool routed(const struct vos_policy *policy, const char *here, const char
 	return found;
 }
 
+/* Whether the dynamic loader is told to look under a prefix, which it does before the runtime is there. */
+static bool has_far_libraries(const struct vos_policy *policy, const char *here)
+{
+	static const char *const names[] = { "LD_LIBRARY_PATH", "LD_PRELOAD" };
+	bool found = false;
+
+	for (size_t i = 0; i < 2; i++) {
+		char *list = vos_cli_dup(getenv(names[i]) ? getenv(names[i]) : ""), *rest = list, *one;
+
+		while ((one = strsep(&rest, ":; ")))
+			found |= one[0] == '/' && routed(policy, here, one);
+		free(list);
+	}
+	return found;
+}
+
 bool vos_cli_program_far(const struct vos_policy *policy, const char *name, int code, const struct vos_cli_program *p)
 {
 	const char *dirs = getenv("PATH"), *end;
@@ -270,7 +286,7 @@ bool vos_cli_program_far(const struct vos_policy *policy, const char *name, int 
 		return true;
 	if (!getcwd(here, sizeof here))
 		return true;
-	found = routed(policy, here, p->path) || routed(policy, here, p->elf);
+	found = has_far_libraries(policy, here) || routed(policy, here, p->path) || routed(policy, here, p->elf);
 	for (size_t i = 0; p->before && p->before[i] && !found; i++)
 		found = p->before[i][0] == '/' && routed(policy, here, p->before[i]);
 	/* A directory that is searched before the one where the host has it. */

@@ -323,15 +323,21 @@ static int enter(const struct vos_cli_program *p, char **argv)
 /* This program again, with the runtime in it: it sees what the domains hold, and execs from there. */
 static int become_inside(char **argv)
 {
+	const char *only = getenv(VOS_ENV_ONLY);
 	size_t n = 0;
 	char **v;
 
 	while (argv[n])
 		n++;
-	v = vos_cli_alloc((n + 3) * sizeof *v);
+	v = vos_cli_alloc((n + 4) * sizeof *v);
 	v[0] = vos_cli_dup("virtuos");
 	v[1] = vos_cli_dup(VOS_CLI_INSIDE);
-	memcpy(v + 2, argv, n * sizeof *v);
+	/* The one program that is to be interposed is the one that we shall be. */
+	v[2] = vos_cli_dup(only && strcmp(only, basename(argv[0])) == 0 ? only : "");
+	memcpy(v + 3, argv, n * sizeof *v);
+	if (*v[2])
+		put(VOS_ENV_ONLY, NULL);
+	pad();
 	execv("/proc/self/exe", v);
 	vos_cli_say("cannot start virtuos again: %m");
 	return VOS_EXIT_OURS;
@@ -437,8 +443,12 @@ static int main_run(const struct vos_cli_command *self, int argc, char **argv)
 int vos_cli_inside(char **argv)
 {
 	struct vos_cli_program program;
-	int code = vos_cli_program_find(argv[0], &program);
+	const char *only = *argv++;
+	int code;
 
+	if (*only)
+		put(VOS_ENV_ONLY, only);
+	code = vos_cli_program_find(argv[0], &program);
 	/* exec of the runtime that serves this image sees to statically linked programs. */
 	program.kind = VOS_PROGRAM_DYNAMIC;
 	if (code)

@@ -40,7 +40,9 @@ struct exec {
 	char interp[256];
 	char interp_arg[256];
 	bool script;
-	/* A remote program's dynamic loader: ours must be there first, for the program's libraries may lie beside it. */
+	bool far_interp;             /* it or, should it be a script as well, one of those that follow is not for the kernel to find */
+	bool far_libraries;          /* LD_LIBRARY_PATH or LD_PRELOAD leads to a domain */
+	/* Of a program whose libraries may be a domain's, its dynamic loader: the runtime must be there before that. */
 	char loader[256];
 	const char *why_alone;
 };
@@ -72,7 +74,9 @@ static enum target look(struct exec *x, int64_t dirfd, const char *path, unsigne
 /* "#!interp arg": the program to look at is the interpreter. */
 static enum target look_script(struct exec *x, char *line, unsigned depth)
 {
+	const struct vos_policy *policy = vos_self()->proc->policy;
 	char *p = line + 2, *end = strchr(p, '\n'), *arg;
+	enum target t;
 
 	if (!end || depth > 4)
 		return DYNAMIC;
@@ -90,7 +94,12 @@ static enum target look_script(struct exec *x, char *line, unsigned depth)
 		vos_fmt(x->interp, sizeof x->interp, "%s", p);
 		vos_fmt(x->interp_arg, sizeof x->interp_arg, "%s", arg);
 	}
-	return look(x, AT_FDCWD, p, 0, depth + 1);
+	if (policy && vos_policy_match(policy, p, strlen(p)))
+		x->far_interp = true;
+	t = look(x, AT_FDCWD, p, 0, depth + 1);
+	/* enter() puts one interpreter before the script, not a row of them. */
+	x->far_interp |= t == ENTER && depth > 0;
+	return t;
 }
 
 static bool read_loader(struct exec *x, int fd, const Elf64_Phdr *p)
@@ -127,7 +136,7 @@ static enum target look_elf(struct exec *x, int fd, const char *head, size_t n, 
 			return DYNAMIC;
 		for (unsigned j = 0; j < k; j++)
 			if (ph[j].p_type == PT_INTERP)
-				return x->fd >= 0 && depth == 0 && read_loader(x, fd, &ph[j]) ? ENTER : DYNAMIC;
+				return ((x->fd >= 0 && depth == 0) || x->far_libraries) && read_loader(x, fd, &ph[j]) ? ENTER : DYNAMIC;
 	}
 	return ENTER;
 }
@@ -162,6 +171,51 @@ static enum target look(struct exec *x, int64_t dirfd, const char *path, unsigne
 	}
 	vos_raw1(SYS_close, fd);
 	return t;
+}
+
+/* Whether a list of paths or libraries has one under a prefix.  text is runtime memory, and is taken apart. */
+static bool leads_far(const struct vos_policy *policy, char *text)
+{
+	for (char *p = text; *p;) {
+		size_t n = strcspn(p, ":; ");
+		bool last = !p[n];
+
+		p[n] = 0;
+		if (*p == '/' && vos_policy_match(policy, p, n))
+			return true;
+		p += last ? n : n + 1;
+	}
+	return false;
+}
+
+/* The loader looks for libraries before it brings us in. */
+static bool has_far_libraries(uint64_t envp)
+{
+	static const char *const names[] = { "LD_LIBRARY_PATH=", "LD_PRELOAD=" };
+	const struct vos_policy *policy = vos_self()->proc->policy;
+	bool found = false;
+	char *text;
+	uint64_t p;
+
+	if (!policy || !policy->nstores || !envp)
+		return false;
+	text = vos_alloc(VOS_PATH_BUF);
+	for (; text && !found && vos_get_user64(&p, envp) == 0 && p; envp += 8) {
+		char head[17] = { 0 };
+
+		for (unsigned i = 0; i < 2; i++) {
+			size_t n = strlen(names[i]);
+
+			if (vos_strncpy_from_user(head, (const char *)(uintptr_t)p, sizeof head) == -EFAULT)
+				break;
+			head[sizeof head - 1] = 0;
+			if (strncmp(head, names[i], n) == 0 &&
+			    vos_strncpy_from_user(text, (const char *)(uintptr_t)(p + n), VOS_PATH_BUF) >= 0)
+				found |= leads_far(policy, text);
+		}
+	}
+	vos_free(text);
+	return found;
 }
 
 /* virtuos-enter: beside this library, else in its installed place. */
@@ -229,7 +283,7 @@ static long enter(struct exec *x, const char *helper, uint64_t user_envp, char *
 {
 	struct vos_environ e;
 	const char *path = x->script ? x->interp : x->path;
-	size_t size = strlen(path) + (x->name ? strlen(x->name) : strlen(path)) + 64;
+	size_t size = strlen(path) + (x->name ? strlen(x->name) : strlen(path)) + strlen(x->path) + 64;
 	char *word = vos_alloc(size), **argv = NULL;
 	long fd = -1, loader = -1, r;
 
@@ -259,9 +313,11 @@ static long enter(struct exec *x, const char *helper, uint64_t user_envp, char *
 	}
 	if (r == 0) {
 		bool far = x->fd >= 0 && !x->script;
+		/* The kernel names a process after the script. */
+		const char *name = x->script && x->fd < 0 && *x->path ? x->path : far && x->name ? x->name : path;
 
 		vos_fmt(word, size, VOS_ENV_ENTER "=%ld,%ld,%lu:%s%s", fd, loader + 1, far ? strlen(path) : 0, far ? path : "",
-			far && x->name ? x->name : path);
+			name);
 		extra[n++] = word;
 		extra[n] = NULL;
 		r = vos_environ_make(&e, user_envp, extra, true);
@@ -293,9 +349,7 @@ static long call_kernel(const struct exec *x, char **envp)
 /* The kernel would look for the interpreter of a script on this host. */
 static bool interpreter_is_remote(const struct exec *x)
 {
-	const struct vos_policy *policy = vos_self()->proc->policy;
-
-	return x->script && policy && vos_policy_match(policy, x->interp, strlen(x->interp)) &&
+	return x->script && x->far_interp &&
 	       vos_raw4(SYS_faccessat2, x->dirfd, VOS_PTR(x->path), 1 /* X_OK */,
 			0x200 /* AT_EACCESS */ | (x->flags & AT_EMPTY_PATH)) == 0;
 }
@@ -310,6 +364,7 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	enum target t;
 	long r;
 
+	x->far_libraries = has_far_libraries(user_envp);
 	t = x->fd >= 0 ? look(x, x->fd, "", AT_EMPTY_PATH, 0) : look(x, x->dirfd, x->path, x->flags, 0);
 	if (x->fd < 0 && interpreter_is_remote(x))
 		return VOS_EXEC_ELSEWHERE;
@@ -357,13 +412,14 @@ static long exec_target(struct exec *x, uint64_t user_envp)
 	return r;
 }
 
-static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, unsigned depth);
+/* `script`: the name of the first script that led here, at some depth; else NULL. */
+static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, const char *script, unsigned depth);
 
 /*
  * A script on a domain, or one whose interpreter is there.  What the kernel would hand its interpreter is a name of our copy;
  * the program's own name for it leads the interpreter to the domain by itself.
  */
-static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp, unsigned depth)
+static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp, const char *script, unsigned depth)
 {
 	char *name = vos_alloc(VOS_PATH_BUF), **argv;
 	long r;
@@ -380,7 +436,7 @@ static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp
 	if (r >= 0)
 		r = script_argv(x, name, &argv);
 	if (r >= 0) {
-		r = exec_at(AT_FDCWD, (uint64_t)(uintptr_t)x->interp, (uint64_t)(uintptr_t)argv, envp, 0, depth + 1);
+		r = exec_at(AT_FDCWD, (uint64_t)(uintptr_t)x->interp, (uint64_t)(uintptr_t)argv, envp, 0, script ? script : name, depth + 1);
 		vos_free(argv);
 	}
 	vos_free(name);
@@ -388,7 +444,7 @@ static long exec_remote_script(struct exec *x, uint64_t user_path, uint64_t envp
 }
 
 /* The name that the program gave is what AT_EXECFN and the name of the process are made of. */
-static long exec_remote(struct exec *x, uint64_t user_path, uint64_t envp)
+static long exec_remote(struct exec *x, uint64_t user_path, uint64_t envp, const char *script)
 {
 	char *name = vos_alloc(VOS_PATH_BUF);
 	long r;
@@ -397,7 +453,9 @@ static long exec_remote(struct exec *x, uint64_t user_path, uint64_t envp)
 		return -ENOMEM;
 	r = vos_strncpy_from_user(name, (const char *)(uintptr_t)user_path, VOS_PATH_BUF);
 	if (r >= 0) {
-		if (r > 0 && (name[0] == '/' || x->dirfd == AT_FDCWD))
+		if (script)
+			x->name = script;
+		else if (r > 0 && (name[0] == '/' || x->dirfd == AT_FDCWD))
 			x->name = name;
 		r = exec_target(x, envp);
 	}
@@ -405,7 +463,7 @@ static long exec_remote(struct exec *x, uint64_t user_path, uint64_t envp)
 	return r;
 }
 
-static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, unsigned depth)
+static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, unsigned flags, const char *script, unsigned depth)
 {
 	struct exec *x;
 	long r;
@@ -440,11 +498,11 @@ static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, 
 	}
 	if (r == VOS_EXEC_NATIVE && x->fd >= 0) {
 		look(x, x->fd, "", AT_EMPTY_PATH, 0);
-		r = x->script ? exec_remote_script(x, path, envp, depth) : exec_remote(x, path, envp);
+		r = x->script ? exec_remote_script(x, path, envp, script, depth) : exec_remote(x, path, envp, script);
 	} else if (r == VOS_EXEC_NATIVE) {
 		r = exec_target(x, envp);
 		if (r == VOS_EXEC_ELSEWHERE)
-			r = exec_remote_script(x, path, envp, depth);
+			r = exec_remote_script(x, path, envp, script, depth);
 	}
 	if (x->fd >= 0)
 		vos_raw1(SYS_close, x->fd);
@@ -454,12 +512,12 @@ static long exec_at(int64_t dirfd, uint64_t path, uint64_t argv, uint64_t envp, 
 
 long vos_call_execve(struct vos_frame *f)
 {
-	return exec_at(AT_FDCWD, f->rdi, f->rsi, f->rdx, 0, 0);
+	return exec_at(AT_FDCWD, f->rdi, f->rsi, f->rdx, 0, NULL, 0);
 }
 
 long vos_call_execveat(struct vos_frame *f)
 {
 	if (f->r8 & ~(uint64_t)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
 		return -EINVAL;
-	return exec_at((int32_t)f->rdi, f->rsi, f->rdx, f->r10, (unsigned)f->r8, 0);
+	return exec_at((int32_t)f->rdi, f->rsi, f->rdx, f->r10, (unsigned)f->r8, NULL, 0);
 }
