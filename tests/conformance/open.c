@@ -1,5 +1,6 @@
 /* Opening by name: flags, modes, permissions, kinds of files, the number that comes back. */
 #include "check.h"
+#include <sys/fsuid.h>
 
 static void create_and_exclusive(void)
 {
@@ -113,6 +114,22 @@ static void dropped_privileges(void)
 	OK(seteuid(65534));
 	ERR(open("secret", O_RDONLY), EACCES);
 	OK(seteuid(0));
+	OK(close(OK(open("secret", O_RDONLY))));
+	/* So does the id for the file system alone, for children too. */
+	EQ(setfsuid(65534), 0);
+	ERR(open("secret", O_RDONLY), EACCES);
+	pid = fork();
+	if (pid == 0) {
+		struct stat st;
+
+		ERR(open("secret", O_RDONLY), EACCES);
+		OK(close(OK(open("public/mine", O_CREAT | O_WRONLY, 0600))));
+		OK(stat("public/mine", &st));
+		EQ(st.st_uid, 65534);
+		_exit(0);
+	}
+	wait_ok(pid);
+	EQ(setfsuid(0), 65534);
 	OK(close(OK(open("secret", O_RDONLY))));
 }
 

@@ -346,6 +346,35 @@ static int ask_about(struct vos_proc *p, struct vos_domain *d, struct vos_msg *m
 	return r ? r : m->status;
 }
 
+/* The ids for the file system, which no socket tells of. */
+static bool fs_ids(uint64_t ret[2])
+{
+	ret[0] = (uint32_t)vos_raw1(__NR_setfsuid, -1);
+	ret[1] = (uint32_t)vos_raw1(__NR_setfsgid, -1);
+	return ret[0] != (uint32_t)vos_raw0(__NR_geteuid) || ret[1] != (uint32_t)vos_raw0(__NR_getegid);
+}
+
+static int recred(struct vos_proc *p, struct vos_domain *d, struct vos_conn *c)
+{
+	struct vos_msg_fds fds = { 0 };
+	struct vos_msg m;
+	int r;
+
+	m.proxy = c->proxy;
+	memset(m.aux, 0, sizeof m.aux);
+	m.aux[0] = fs_ids(&m.aux[1]);
+	r = ask_about(p, d, &m, VOS_MSG_RECRED, &c->t.region_fd, 1, &fds, NULL);
+	vos_msg_close_fds(&fds);
+	return r;
+}
+
+int vos_remote_cred_joined(struct vos_proc *p, struct vos_domain *d, struct vos_conn *c)
+{
+	uint64_t ids[2];
+
+	return fs_ids(ids) ? recred(p, d, c) : 0;
+}
+
 int vos_remote_recred(struct vos_proc *p)
 {
 	int first = 0;
@@ -354,16 +383,11 @@ int vos_remote_recred(struct vos_proc *p)
 	for (uint32_t i = 0; i < p->ndomains; i++) {
 		struct vos_domain *d = p->domain[i];
 		struct vos_conn *c = vos_conn_of(p, d);
-		struct vos_msg_fds fds = { 0 };
-		struct vos_msg m;
 		int r;
 
 		if (!alive(c))
 			continue;
-		m.proxy = c->proxy;
-		memset(m.aux, 0, sizeof m.aux);
-		r = ask_about(p, d, &m, VOS_MSG_RECRED, &c->t.region_fd, 1, &fds, NULL);
-		vos_msg_close_fds(&fds);
+		r = recred(p, d, c);
 		/* Rather no access than that of somebody else. */
 		if (r < 0 && alive(c)) {
 			vos_say("domain %s did not take the new credentials (error %d): its connection is given up", d->name, -r);

@@ -142,6 +142,8 @@ int vos_domain_lock(struct vos_domain *d, bool interruptible);
  * JOIN (fork_of: NULL or a connection whose proxy is to fork), waiting at most ms for the domain.  0 or negative errno; -EAGAIN when
  * it was not up by then but is on its way.
  */
+/* A new connection: its proxy knows the effective ids; it is told the ids for the file system where those differ. */
+int vos_remote_cred_joined(struct vos_proc *p, struct vos_domain *d, struct vos_conn *c);
 int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of, uint64_t ms, bool interruptible,
 	     struct vos_conn **ret);
 

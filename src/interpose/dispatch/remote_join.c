@@ -310,6 +310,10 @@ int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of,
 	uint64_t soft = vos_fd_limit_lift ? vos_fd_limit_lift() : 0;
 	int r = join(p, d, fork_of, ms, interruptible, ret);
 
+	if (r == 0 && vos_remote_cred_joined(p, d, *ret) < 0) {
+		vos_conn_free(*ret);
+		r = kind_error(d);
+	}
 	if (soft)
 		vos_fd_limit_restore(soft);
 	return r;

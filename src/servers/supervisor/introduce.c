@@ -194,6 +194,23 @@ void vos_introduce(struct vos_talk *t)
 	}
 }
 
+/*
+ * The ids that the caller says he uses for the file system.  A socket does not tell them; root could take any, and another
+ * has his own uid only.
+ */
+static bool own_fs_ids(const struct vos_talk *t, struct vos_msg *m)
+{
+	if (!t->msg.aux[0])
+		return true;
+	if (t->peer.uid != 0)
+		return t->msg.aux[1] == t->peer.uid;
+	if (t->msg.aux[1] >= UINT32_MAX || t->msg.aux[2] >= UINT32_MAX)
+		return false;
+	m->uid = (uint32_t)t->msg.aux[1];
+	m->gid = (uint32_t)t->msg.aux[2];
+	return true;
+}
+
 void vos_introduce_recred(struct vos_talk *t)
 {
 	struct vos_prx *p = claimed(t, t->msg.proxy);
@@ -208,6 +225,10 @@ void vos_introduce_recred(struct vos_talk *t)
 	m.kind = t->dom->kind;
 	m.proxy = p->id;
 	vos_channel_creds(&m, &t->peer);
+	if (!own_fs_ids(t, &m)) {
+		vos_talk_fail(t, -EPERM, "user %u says to act on files as user %llu", t->peer.uid, (unsigned long long)t->msg.aux[1]);
+		return;
+	}
 	p->talk = t;
 	t->prx = p;
 	vos_timer_set(&p->timer, SPAWN_MS, late_spawn);
