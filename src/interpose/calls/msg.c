@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/un.h>
 #include "net.h"
 
 long vos_call_sendmsg(struct vos_frame *f);
@@ -276,14 +277,25 @@ static long send_native(struct vos_frame *f, uint64_t user, uint64_t flags)
 	struct vos_frame call = *f;
 	unsigned char small[1024], *control = small;
 	int fds[VOS_SCM_MAX];
+	struct sockaddr_un name;
 	struct msghdr h;
 	long n = 0, r;
 
 	call.rax = __NR_sendmsg;
 	call.rsi = user;
 	call.rdx = flags;
-	if (!anything_remote() || vos_copy_from_user(&h, vos_uptr(user), sizeof h) < 0 || !h.msg_control ||
-	    h.msg_controllen < sizeof(struct cmsghdr) || h.msg_controllen > CONTROL_MAX)
+	if (!anything_remote() || vos_copy_from_user(&h, vos_uptr(user), sizeof h) < 0)
+		return vos_native(&call);
+	if (h.msg_name) {
+		r = vos_unix_address(f->rdi, (uint64_t)(uintptr_t)h.msg_name, h.msg_namelen, &name, &h.msg_namelen);
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			h.msg_name = &name;
+			call.rsi = (uint64_t)(uintptr_t)&h;
+		}
+	}
+	if (!h.msg_control || h.msg_controllen < sizeof(struct cmsghdr) || h.msg_controllen > CONTROL_MAX)
 		return vos_native(&call);
 	if (h.msg_controllen > sizeof small) {
 		control = vos_alloc(h.msg_controllen);

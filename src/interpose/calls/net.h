@@ -93,6 +93,9 @@ void vos_sock_adopt(struct vos_ofd *o, const void *saved, size_t len);
 
 long vos_unix_bind(struct vos_frame *f);
 long vos_unix_connect(struct vos_frame *f);
+struct sockaddr_un;
+/* The address at `user`, to be sent to: 0 and another that stands for it, 1 when it is to be used as it is, or an error. */
+long vos_unix_address(uint64_t fd, uint64_t user, uint32_t len, struct sockaddr_un *ret, uint32_t *ret_len);
 
 /* ---- waiting (poll.c) ----------------------------------------------------------------------------------------------- */
 

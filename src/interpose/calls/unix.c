@@ -37,16 +37,17 @@ static long look_at(const char *path, unsigned flags, struct statx *ret)
  * The name in the address at `user`: where it leads, and the text itself.  0: to a domain; 1: the address is to be used as it
  * is; 2: it is p->text of this kernel; or an error.  p is held where it is 0 or 2.
  */
-static long name_of(struct vos_frame *f, struct vos_path *p, char path[sizeof((struct sockaddr_un *)0)->sun_path + 1])
+static long name_of(uint64_t fd, uint64_t user, uint32_t len, struct vos_path *p,
+		    char path[sizeof((struct sockaddr_un *)0)->sun_path + 1])
 {
-	uint32_t len = (uint32_t)f->rdx, domain = 0, dlen = sizeof domain;
+	uint32_t domain = 0, dlen = sizeof domain;
 	struct sockaddr_un a;
 	long r;
 
 	memset(&a, 0, sizeof a);
 	if (!vos_path_routed() || len <= offsetof(struct sockaddr_un, sun_path) || len > sizeof a ||
-	    vos_copy_from_user(&a, vos_uptr(f->rsi), len) < 0 || a.sun_family != AF_UNIX || a.sun_path[0] == 0 ||
-	    vos_raw6(__NR_getsockopt, (int)f->rdi, SOL_SOCKET, SO_DOMAIN, VOS_PTR(&domain), VOS_PTR(&dlen), 0) < 0 || domain != AF_UNIX)
+	    vos_copy_from_user(&a, vos_uptr(user), len) < 0 || a.sun_family != AF_UNIX || a.sun_path[0] == 0 ||
+	    vos_raw6(__NR_getsockopt, (int)fd, SOL_SOCKET, SO_DOMAIN, VOS_PTR(&domain), VOS_PTR(&dlen), 0) < 0 || domain != AF_UNIX)
 		return 1;
 	memcpy(path, a.sun_path, sizeof a.sun_path);
 	path[sizeof a.sun_path] = 0;
@@ -101,16 +102,27 @@ static void remember(const char *own, size_t own_len, const char *path)
 	atomic_store_explicit(&busy, false, memory_order_release);
 }
 
-/* The time of its making tells a node from an older one of the same number, whose socket may live on. */
+#define NODE_MAX 100
+
+/*
+ * The abstract name that a node stands for; its length.  The time of its making tells a node from an older one of the same number,
+ * whose socket may live on.
+ */
+static long node_name(const struct vos_domain *d, const struct statx *st, char text[NODE_MAX])
+{
+	int n = vos_fmt(text, NODE_MAX, "virtuos:%s:%x:%lx:%lx%x", d->name, st->stx_dev_major << 20 | st->stx_dev_minor,
+			(unsigned long)st->stx_ino, (unsigned long)st->stx_btime.tv_sec, st->stx_btime.tv_nsec);
+
+	return n >= NODE_MAX ? -ENAMETOOLONG : n;
+}
+
 static long at_node(struct vos_frame *f, const struct vos_domain *d, const struct statx *st, const char *path)
 {
-	char text[100];
-	int n = vos_fmt(text, sizeof text, "virtuos:%s:%x:%lx:%lx%x", d->name, st->stx_dev_major << 20 | st->stx_dev_minor,
-			(unsigned long)st->stx_ino, (unsigned long)st->stx_btime.tv_sec, st->stx_btime.tv_nsec);
-	long r;
+	char text[NODE_MAX];
+	long n = node_name(d, st, text), r;
 
-	if ((size_t)n >= sizeof text)
-		return -ENAMETOOLONG;
+	if (n < 0)
+		return n;
 	r = with_address(f, text, (size_t)n, true);
 	if (r == 0 || r == -EINPROGRESS || r == -EAGAIN)
 		remember(text, (size_t)n, path);
@@ -120,7 +132,7 @@ static long at_node(struct vos_frame *f, const struct vos_domain *d, const struc
 /* Is the address a path of a domain?  Then *p is held; else the call is made, or refused, and this is its result. */
 static bool is_ours(struct vos_frame *f, struct vos_path *p, char *path, long *ret_result)
 {
-	long r = name_of(f, p, path);
+	long r = name_of(f->rdi, f->rsi, (uint32_t)f->rdx, p, path);
 
 	if (r == 0)
 		return true;
@@ -157,6 +169,16 @@ long vos_unix_bind(struct vos_frame *f)
 	return r;
 }
 
+/* A node that may be spoken to. */
+static long find_node(const char *path, struct statx *ret)
+{
+	long r = look_at(path, 0, ret);
+
+	if (r == 0)
+		r = on_path(vos_call_faccessat2, __NR_faccessat2, path, 2 /* W_OK */, AT_EACCESS);
+	return r < 0 ? r : S_ISSOCK(ret->stx_mode) ? 0 : -ECONNREFUSED;
+}
+
 long vos_unix_connect(struct vos_frame *f)
 {
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
@@ -166,13 +188,53 @@ long vos_unix_connect(struct vos_frame *f)
 
 	if (!is_ours(f, &p, path, &r))
 		return r;
-	r = look_at(path, 0, &st);
+	r = find_node(path, &st);
 	if (r == 0)
-		r = on_path(vos_call_faccessat2, __NR_faccessat2, path, 2 /* W_OK */, AT_EACCESS);
-	if (r == 0)
-		r = S_ISSOCK(st.stx_mode) ? at_node(f, p.domain, &st, path) : -ECONNREFUSED;
+		r = at_node(f, p.domain, &st, path);
 	vos_path_done(&p);
 	return r;
+}
+
+long vos_unix_address(uint64_t fd, uint64_t user, uint32_t len, struct sockaddr_un *ret, uint32_t *ret_len)
+{
+	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1], text[NODE_MAX];
+	struct vos_path p;
+	struct statx st;
+	long r = name_of(fd, user, len, &p, path), n;
+
+	if (r != 0 && r != 2)
+		return r;
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (r == 2) {
+		n = (long)p.len;
+		memcpy(ret->sun_path, p.text, p.len);
+	} else {
+		r = find_node(path, &st);
+		n = r < 0 ? r : node_name(p.domain, &st, text);
+		if (n > 0)
+			memcpy(ret->sun_path + 1, text, (size_t)n);
+	}
+	vos_path_done(&p);
+	if (n < 0)
+		return n;
+	*ret_len = (uint32_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + 1);
+	return 0;
+}
+
+long vos_unix_sendto(struct vos_frame *f)
+{
+	struct vos_frame call = *f;
+	struct sockaddr_un a;
+	uint32_t len;
+	long r = f->r8 ? vos_unix_address(f->rdi, f->r8, (uint32_t)f->r9, &a, &len) : 1;
+
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		call.r8 = (uint64_t)(uintptr_t)&a;
+		call.r9 = len;
+	}
+	return vos_native(&call);
 }
 
 long vos_unix_name(struct vos_frame *f)

@@ -70,6 +70,8 @@ static long remote_row(struct vos_frame *f, const struct vos_call *row)
 	default:
 		if (f->rax == __NR_getsockname || f->rax == __NR_getpeername)
 			return vos_unix_name(f);
+		if (f->rax == __NR_sendto)
+			return vos_unix_sendto(f);
 		/* an epoll set is a descriptor of this kernel: its answer to read and the like is the right one */
 		return vos_native(f);
 	}

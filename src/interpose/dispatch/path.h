@@ -72,6 +72,8 @@ long vos_dir_hide_own(struct vos_frame *f);
 
 /* getsockname or getpeername of a native descriptor, whose name may lie below a prefix (calls/unix.c). */
 long vos_unix_name(struct vos_frame *f);
+/* sendto of a socket that is not a domain's: its address may be a path that is. */
+long vos_unix_sendto(struct vos_frame *f);
 
 /* Whether any prefix is routed at all. */
 static inline bool vos_path_routed(void)

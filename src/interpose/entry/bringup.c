@@ -245,6 +245,8 @@ static void start_domains(struct vos_start *s)
 
 		if (vos_path_init(p) < 0)
 			refuse("no memory for the working directory: raise 'ulimit -v'; the program was not started");
+		if (vos_path_routed())
+			vos_go_with_paths();
 		if (vos_remote_start(p, known ? (int)fd : -1, s->supervisor, vos_environ_dir(), s->envp) < 0)
 			refuse("the program was not started: its policy needs domains");
 	} else {

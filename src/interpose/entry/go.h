@@ -15,5 +15,7 @@ extern uint8_t vos_go[65536];
 void vos_go_init(void);
 /* The policy names no domain: what asks only where an object lies goes straight to the kernel. */
 void vos_go_without_domains(void);
+/* And where paths are routed. */
+void vos_go_with_paths(void);
 
 #endif

@@ -76,6 +76,7 @@ bool vos_exe_readlink(uint64_t path, uint64_t buf, uint64_t size, long *ret) { (
 bool vos_exe_names(const char *path);
 bool vos_exe_names(const char *path) { (void)path; return false; }
 long vos_unix_name(struct vos_frame *f) { return vos_native(f); }
+long vos_unix_sendto(struct vos_frame *f) { return vos_native(f); }
 const char *vos_exe_path(void);
 const char *vos_exe_path(void) { return NULL; }
 
