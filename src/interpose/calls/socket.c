@@ -244,13 +244,15 @@ struct vos_ofd *vos_sock_ofd(struct vos_domain *d, int32_t rfd, uint32_t mode, u
 
 /* ---- making them ------------------------------------------------------------------------------------------------------ */
 
+#define SOCKET_TRIES 3
+
 long vos_call_socket(struct vos_frame *f)
 {
 	int family = (int)f->rdi, type = (int)f->rsi, protocol = (int)f->rdx, fd, err = 0;
 	struct vos_domain *d = family == AF_INET || family == AF_INET6 ? net_domain() : NULL;
 	struct vos_req req = { .op = __NR_socket };
 	struct vos_lane_client *lane;
-	struct vos_cqe cqe = { 0 };
+	struct vos_cqe cqe;
 	struct vos_ofd *o;
 	long r;
 
@@ -261,15 +263,24 @@ long vos_call_socket(struct vos_frame *f)
 	fd = vos_fd_reserve(0, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 	if (fd < 0)
 		return fd;
-	lane = vos_remote_lane(d, &err);
-	if (!lane) {
-		vos_fd_cancel(fd);
-		return err;
-	}
 	req.arg[0] = (uint64_t)family;
 	req.arg[1] = (uint64_t)(type & ~SOCK_CLOEXEC);
 	req.arg[2] = (uint64_t)protocol;
-	r = vos_remote_call(lane, &req, &cqe);
+	/* One that died with its domain is none: no program expects a reset of what it has not got yet. */
+	for (unsigned tries = 0;; tries++) {
+		lane = vos_remote_lane(d, &err);
+		if (!lane) {
+			vos_fd_cancel(fd);
+			return err;
+		}
+		cqe = (struct vos_cqe){ 0 };
+		r = vos_remote_call(lane, &req, &cqe);
+		if (r >= 0 || !(cqe.flags & VOS_CQE_DEAD))
+			break;
+		r = -ENETDOWN;
+		if (tries == SOCKET_TRIES)
+			break;
+	}
 	if (r < 0) {
 		vos_fd_cancel(fd);
 		return r;
