@@ -330,9 +330,28 @@ static void jump_into_the_middle(void)
 		EQ(run(p, 0, 0, 0), getpid());
 }
 
+/* A mapping that may be run and not read, with bytes in it that look like a call. */
+static void code_that_cannot_be_read(void)
+{
+	static const unsigned char text[] = { 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3 }; /* mov $getpid,%eax; syscall; ret */
+	int fd = OK(open("text", O_RDWR | O_CREAT, 0700));
+	long (*f)(void);
+
+	EQ(write(fd, text, sizeof text), (ssize_t)sizeof text);
+	f = mmap(NULL, 4096, PROT_EXEC, MAP_PRIVATE, fd, 0);
+	CHECK(f != MAP_FAILED);
+	EQ(f(), getpid());
+	OK(munmap(f, 4096));
+	f = mmap(NULL, 4096, PROT_EXEC, MAP_SHARED, fd, 0);
+	CHECK(f != MAP_FAILED);
+	EQ(f(), getpid());
+	OK(munmap(f, 4096));
+	OK(close(fd));
+}
+
 static const struct check_case cases[] = {
 	CASE_IN_MAIN(written_then_made_executable), CASE(writable_and_executable), CASE(toggled), CASE(straddling_two_pages),
 	CASE(address_used_again), CASE(from_a_memfd), CASE(code_in_a_file), CASE(library_loaded_late), CASE(changed_while_another_runs_it),
-	CASE(protections_changed_under_a_runner), CASE(bytes_that_only_look_like_it), CASE(jump_into_the_middle),
+	CASE(protections_changed_under_a_runner), CASE(bytes_that_only_look_like_it), CASE(jump_into_the_middle), CASE(code_that_cannot_be_read),
 };
 CHECK_MAIN(cases)

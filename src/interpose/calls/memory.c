@@ -47,7 +47,8 @@ static long map_code(struct vos_frame *f)
 		fallback();
 		return addr;
 	}
-	addr = vos_window6(SYS_mmap, f->rdi, f->rsi, (uint64_t)(prot & ~PROT_EXEC), f->r10, f->r8, f->r9);
+	/* To be read at first, also where it is only to be run: the processor may know the difference. */
+	addr = vos_window6(SYS_mmap, f->rdi, f->rsi, (uint64_t)((prot & ~PROT_EXEC) | PROT_READ), f->r10, f->r8, f->r9);
 	if (vos_is_err(addr))
 		return addr;
 	vos_self()->counts_native[__NR_mmap]++;
