@@ -87,6 +87,7 @@ struct vos_carrier {
 	struct vos_carrier *next;         /* proc's list */
 	struct vos_remote_counts remote;
 	uint32_t  ktid;                   /* as the kernel numbers it; tid is what the program believes */
+	struct vos_ut_carrier *ut;        /* uthread/: it carries uthreads */
 };
 
 /* A thread of the program: what the program believes is a kernel thread. */

@@ -64,6 +64,7 @@ static long make_fork(struct vos_frame *f, struct request *q)
 	}
 	vos_carrier_fork_prepare();
 	vos_lock(&p->sigtab->lock);
+	vos_ut_fork_prepare();
 	vos_alloc_fork_prepare();
 	/* The child goes on here, in its copy of this stack; the stack that the program gave is for after the way out. */
 	if (q->nr == __NR_clone3) {
@@ -81,6 +82,7 @@ static long make_fork(struct vos_frame *f, struct request *q)
 		vos_stats_fork_child();
 		vos_self()->thread->sig->held = 0;
 	} else {
+		vos_ut_fork_parent();
 		vos_carrier_fork_parent();
 	}
 	while (i-- > 0) {
@@ -215,6 +217,8 @@ static long make_sharing(struct vos_frame *f, struct request *q)
 
 static long make(struct vos_frame *f, struct request *q)
 {
+	long r;
+
 	vos_self()->counts_native[(uint32_t)f->rax]++;
 	if ((q->flags & CLONE_THREAD) && vos_ut_carries()) {
 		struct vos_ut_clone c = { .flags = q->flags, .stack = q->stack };
@@ -225,7 +229,10 @@ static long make(struct vos_frame *f, struct request *q)
 		c.tls = three ? q->args.tls : q->a[4];
 		return vos_ut_clone(f, &c);
 	}
-	return q->flags & CLONE_VM ? make_sharing(f, q) : make_fork(f, q);
+	vos_ut_fork_begin();
+	r = q->flags & CLONE_VM ? make_sharing(f, q) : make_fork(f, q);
+	vos_ut_fork_end();
+	return r;
 }
 
 long vos_call_clone(struct vos_frame *f)

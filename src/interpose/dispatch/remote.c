@@ -96,7 +96,8 @@ static void complete(struct vos_lane_client *l, uint32_t i)
 		struct vos_uthread *u = p->waiter;
 
 		p->waiter = NULL;
-		atomic_store_explicit(&p->done, 1, memory_order_relaxed);
+		/* Release: as below, when there are several carriers. */
+		atomic_store_explicit(&p->done, 1, memory_order_release);
 		vos_ut_ready(u);
 		return;
 	}
@@ -449,28 +450,32 @@ static int sleep_poll(struct waiting *x, uint64_t left)
 
 /* ---- uthreads: the wait is a park, and the carrier looks for all of them ------------------------------------------------ */
 
-void vos_remote_poll_lanes(struct vos_carrier *c)
+bool vos_lane_busy(const struct vos_lane_client *l)
 {
-	for (unsigned i = 0; i < VOS_DOMAINS_MAX; i++) {
-		struct vos_lane_client *l = c->lane[i];
+	return l->held != 0;
+}
 
-		if (l && l->held && (vos_cq_peek(&l->v) || vos_conn_dead(l->conn)))
-			vos_remote_reap(l);
-	}
+void vos_remote_poll_lanes(void)
+{
+	struct vos_lane_client *lane[VOS_DOMAINS_MAX];
+	uint32_t n = vos_ut_lanes(lane, VOS_DOMAINS_MAX);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (vos_cq_peek(&lane[i]->v) || vos_conn_dead(lane[i]->conn))
+			vos_remote_reap(lane[i]);
 }
 
 /* Nothing can run and requests are under way: looks (unless the caller just has), then sleeps, at most ns. */
-void vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin)
+void vos_remote_idle(uint64_t ns, bool spin)
 {
 	static struct vos_spinner spinner;
+	struct vos_carrier *c = vos_self();
 	struct vos_wait w = { .deadline_ns = VOS_NEVER, .interruptible = true };
 	struct waiting x = { .w = &w };
 	struct vos_spin_plan plan = vos_spin_plan(&spinner, 0);
 	uint64_t start = vos_ticks(), spent = 0;
 
-	for (unsigned i = 0; i < VOS_DOMAINS_MAX; i++)
-		if (c->lane[i] && c->lane[i]->held)
-			x.lane[x.nlanes++] = c->lane[i];
+	x.nlanes = vos_ut_lanes(x.lane, VOS_DOMAINS_MAX);
 	while (spin && spent < plan.yield) {
 		if (stirs(&x)) {
 			reap_all(&x);

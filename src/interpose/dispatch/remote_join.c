@@ -353,6 +353,8 @@ static struct vos_lane_client *take_lane(struct vos_conn *c)
 	struct vos_lane_client *best = NULL;
 	bool shared;
 
+	if (vos_ut_many())
+		c->exclusive = 0;
 	for (uint32_t i = 0; i < c->nlanes; i++) {
 		struct vos_lane_client *l = &c->lane[i];
 
@@ -532,6 +534,30 @@ static struct vos_lane_client *slow(struct vos_carrier *c, struct vos_domain *d,
 	return l;
 }
 
+/* A join waits, and is for one carrier. */
+static struct vos_lane_client *stay_and_join(struct vos_domain *d, bool wait, int *ret_err)
+{
+	struct vos_lane_client *l;
+
+	vos_ut_stay();
+	l = slow(vos_self(), d, wait, ret_err);
+	vos_ut_stayed();
+	return l;
+}
+
+void vos_remote_share_lanes(struct vos_proc *p)
+{
+	for (uint32_t i = 0; i < p->ndomains; i++) {
+		struct vos_conn *c = p->domain[i]->conn;
+
+		if (!c)
+			continue;
+		c->exclusive = 0;
+		for (uint32_t k = 0; k < c->nlanes; k++)
+			c->lane[k].shared = true;
+	}
+}
+
 struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err)
 {
 	struct vos_carrier *c = vos_self();
@@ -539,7 +565,7 @@ struct vos_lane_client *vos_remote_lane(struct vos_domain *d, int *ret_err)
 
 	if (__builtin_expect(l && !vos_conn_dead(l->conn), 1))
 		return l;
-	return slow(c, d, true, ret_err);
+	return stay_and_join(d, true, ret_err);
 }
 
 struct vos_lane_client *vos_remote_lane_try(struct vos_domain *d, int *ret_err)
@@ -549,5 +575,5 @@ struct vos_lane_client *vos_remote_lane_try(struct vos_domain *d, int *ret_err)
 
 	if (l && !vos_conn_dead(l->conn))
 		return l;
-	return slow(c, d, false, ret_err);
+	return stay_and_join(d, false, ret_err);
 }

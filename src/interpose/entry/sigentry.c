@@ -295,7 +295,8 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 			default:
 				program = at == VOS_AT_NONE_ && !vos_in_runtime(uc->rip);
 			}
-			vos_ut_tick(program && !vos_ut_switching() && !(uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp), uc->mask);
+			vos_ut_tick(program && !vos_ut_switching() && !(uc->rsp > c->runtime_lo && uc->rsp <= c->runtime_sp),
+				    info->si_code == SI_TIMER, uc->mask);
 		}
 		return nothing;
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The carrier with nothing to run, and the kernel threads that make its blocking calls.
+ * A carrier with nothing to run, and the kernel threads that make blocking calls.
  *
  * A helper has every signal masked but those that are the runtime's, a carrier of its own behind its GS base (so that windows and
  * faults in memory of the program work as everywhere), and one job at a time.  It hands a finished job over by pushing it
- * onto vos_ut_done and waking the carrier.
+ * onto done_list and waking a carrier.
  */
 #include <linux/futex.h>
 #include <linux/sched.h>
@@ -26,23 +26,7 @@ enum { IDLE, HAS_JOB, RETIRE };
 static struct vos_ut_helper *idle_list;
 static uint32_t helpers, generation;
 static struct vos_ut_job *_Atomic done_list;
-/* 1: the carrier sleeps on this word; 2: on lanes. */
-static _Atomic uint32_t asleep;
-
-static void wake_carrier(void)
-{
-	/* Pairs with the fence in vos_ut_idle(): either this sees it asleep, or it sees the job. */
-	atomic_thread_fence(memory_order_seq_cst);
-	switch (atomic_exchange(&asleep, 0)) {
-	case 1:
-		vos_raw3(SYS_futex, VOS_PTR(&asleep), FUTEX_WAKE_PRIVATE, 1);
-		break;
-	case 2:
-		vos_remote_kick(vos_ut.c);
-	}
-}
-
-_Noreturn void vos_ut_helper_main(void *arg)
+static void helper_main(void *arg)
 {
 	struct vos_ut_helper *h = arg;
 	struct vos_thread *t = h->c->thread;
@@ -74,13 +58,13 @@ _Noreturn void vos_ut_helper_main(void *arg)
 		do {
 			j->next = first;
 		} while (!atomic_compare_exchange_weak_explicit(&done_list, &first, j, memory_order_release, memory_order_relaxed));
-		wake_carrier();
+		vos_ut_wake_any();
 	}
 	for (;;)
 		vos_raw1(SYS_exit, 0);
 }
 
-static struct vos_ut_helper *new_helper(void)
+static struct vos_ut_helper *new_helper_locked(void)
 {
 	struct vos_ut_helper *h;
 	/* Also what is ours: the new thread has the caller's GS base for its first instructions. */
@@ -92,7 +76,7 @@ static struct vos_ut_helper *new_helper(void)
 	h = vos_alloc(sizeof *h);
 	if (!h)
 		return NULL;
-	h->c = vos_carrier_new(vos_ut.c->proc);
+	h->c = vos_carrier_new(vos_self()->proc);
 	if (!h->c) {
 		vos_free(h);
 		return NULL;
@@ -100,7 +84,7 @@ static struct vos_ut_helper *new_helper(void)
 	h->generation = generation;
 	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, VOS_PTR(&all), VOS_PTR(&old), 8);
 	r = vos_ut_clone_helper(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
-				(void *)h->c->runtime_sp, h->c, h);
+				(void *)h->c->runtime_sp, h->c, h, NULL, helper_main);
 	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, VOS_PTR(&old), 0, 8);
 	if (r < 0) {
 		vos_carrier_free(h->c);
@@ -120,19 +104,24 @@ static void post(struct vos_ut_helper *h, uint32_t word)
 
 int vos_ut_job_start(struct vos_ut_job *j)
 {
-	struct vos_ut_helper *h = idle_list;
+	struct vos_ut_helper *h;
 
+	vos_ut_lock();
+	h = idle_list;
 	if (h)
 		idle_list = h->next;
 	else
-		h = new_helper();
+		h = new_helper_locked();
+	if (h) {
+		j->owner = vos_ut_self();
+		j->done = j->sigpipe = false;
+		j->helper = h;
+		h->job = j;
+		vos_ut.jobs++;
+	}
+	vos_ut_unlock();
 	if (!h)
 		return -EAGAIN;
-	j->owner = vos_ut_self();
-	j->done = j->sigpipe = false;
-	j->helper = h;
-	h->job = j;
-	vos_ut.jobs++;
 	post(h, HAS_JOB);
 	return 0;
 }
@@ -144,7 +133,7 @@ static void retire(struct vos_ut_helper *h)
 	post(h, RETIRE);
 }
 
-void vos_ut_reap_jobs(void)
+void vos_ut_reap_jobs_locked(void)
 {
 	struct vos_ut_job *j;
 
@@ -155,8 +144,10 @@ void vos_ut_reap_jobs(void)
 	while (j) {
 		struct vos_ut_job *next = j->next;
 		struct vos_ut_helper *h = j->helper;
+		struct vos_uthread *owner = j->owner;
 
-		j->done = true;
+		/* The last of it: its owner may be gone with it at once. */
+		__atomic_store_n(&j->done, true, __ATOMIC_RELEASE);
 		vos_ut.jobs--;
 		if (h->generation != generation) {
 			retire(h);
@@ -164,7 +155,7 @@ void vos_ut_reap_jobs(void)
 			h->next = idle_list;
 			idle_list = h;
 		}
-		vos_ut_ready(j->owner);
+		vos_ut_ready_locked(owner);
 		j = next;
 	}
 }
@@ -176,13 +167,13 @@ void vos_ut_job_cancel(struct vos_ut_job *j)
 	memset(&info, 0, sizeof info);
 	info.si_signo = SIGSYS;
 	info.si_code = VOS_SI_KICK;
-	vos_raw4(SYS_rt_tgsigqueueinfo, vos_ut.c->pid, atomic_load(&j->helper->ktid), SIGSYS, VOS_PTR(&info));
+	vos_raw4(SYS_rt_tgsigqueueinfo, vos_self()->pid, atomic_load(&j->helper->ktid), SIGSYS, VOS_PTR(&info));
 }
 
 /* From the handler of SIGSYS, on a helper. */
 bool vos_ut_kicked(struct vos_carrier *c)
 {
-	if (!vos_ut.started || c == vos_ut.c || c->proc != vos_ut.c->proc)
+	if (!vos_ut.started || c->ut || c->proc != vos_ut.home->c->proc)
 		return false;
 	atomic_store_explicit(&c->thread->sig_pending, 1, memory_order_relaxed);
 	return true;
@@ -195,7 +186,7 @@ static void raise_sigpipe(void)
 	memset(&info, 0, sizeof info);
 	info.si_signo = SIGPIPE;
 	info.si_code = SI_USER;
-	info.si_pid = (pid_t)vos_ut.c->pid;
+	info.si_pid = (pid_t)vos_self()->pid;
 	vos_ut_send(vos_ut_self(), &info);
 }
 
@@ -226,8 +217,9 @@ long vos_ut_job_run(struct vos_ut_job *j, uint64_t deadline_ns)
 	return j->result == -VOS_ERESTARTNOINTR ? -VOS_ERESTARTSYS : j->result;
 }
 
-void vos_ut_helpers_retire(void)
+static void helpers_retire(void)
 {
+	vos_ut_lock();
 	generation++;
 	while (idle_list) {
 		struct vos_ut_helper *h = idle_list;
@@ -235,6 +227,7 @@ void vos_ut_helpers_retire(void)
 		idle_list = h->next;
 		retire(h);
 	}
+	vos_ut_unlock();
 }
 
 bool vos_ut_jobs_done(void)
@@ -244,8 +237,8 @@ bool vos_ut_jobs_done(void)
 
 void vos_ut_cred_changed(void)
 {
-	if (vos_ut.started && vos_self()->proc == vos_ut.c->proc)
-		vos_ut_helpers_retire();
+	if (vos_ut_self())
+		helpers_retire();
 }
 
 void vos_ut_helpers_reset(void)
@@ -253,17 +246,20 @@ void vos_ut_helpers_reset(void)
 	idle_list = NULL;
 	helpers = 0;
 	atomic_store(&done_list, NULL);
-	atomic_store(&asleep, 0);
 }
 
 /* Nothing can run: until something may, or until the next deadline.  The caller looks again. */
-void vos_ut_idle(uint64_t until)
+void vos_ut_idle_locked(uint64_t until)
 {
+	struct vos_ut_carrier *m = vos_ut_me();
 	struct vos_uthread *host = vos_ut_self();
+	bool home = m == vos_ut.home;
 	uint64_t ns = VOS_NEVER, now;
+	struct vos_lane_client *lane;
 
-	vos_ut_sort(host);
-	if (vos_ut.run)
+	if (home)
+		vos_ut_sort_locked(host);
+	if (m->run)
 		return;
 	if (until != VOS_NEVER) {
 		now = vos_ut_now();
@@ -271,32 +267,39 @@ void vos_ut_idle(uint64_t until)
 			return;
 		ns = until - now;
 	}
-	vos_ut_set_kmask(host->thread->sig->queued ? ~0ULL : vos_ut_everyones_mask());
-	if (vos_ut.remote) {
-		atomic_store(&asleep, 2);
+	/* Signals of the process come to the home carrier, as far as anyone lets them in. */
+	if (home)
+		vos_ut_set_kmask(host->thread->sig->queued ? ~0ULL : vos_ut_everyones_mask_locked());
+	m->idle = true;
+	vos_ut_unlock();
+	if (atomic_load_explicit(&vos_ut.remote, memory_order_relaxed) && vos_ut_lanes(&lane, 1)) {
+		atomic_store(&m->asleep, 2);
 		atomic_thread_fence(memory_order_seq_cst);
-		if (!atomic_load_explicit(&done_list, memory_order_relaxed))
-			vos_remote_idle(vos_ut.c, ns, vos_ut.looked != vos_ut.switches + 1);
-		vos_ut.looked = 0;
-		atomic_store(&asleep, 0);
+		if (!vos_ut_runnable() && !(vos_ut.retiring && !home))
+			vos_remote_idle(ns, m->looked != m->switches + 1);
 	} else {
 		struct timespec ts = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 
-		atomic_store(&asleep, 1);
-		/* Pairs with the fence in wake_carrier(). */
+		atomic_store(&m->asleep, 1);
+		/* Pairs with the fence in vos_ut_wake(). */
 		atomic_thread_fence(memory_order_seq_cst);
 		/* A window: a signal that is noted just before must end it. */
 		if (atomic_load_explicit(&host->thread->sig_pending, memory_order_relaxed)) {
 			/* A signal that the host cannot be bothered with now: the window would not let us sleep. */
 			if (ns > 10000000)
 				ts = (struct timespec){ 0, 10000000 };
-			if (!atomic_load_explicit(&done_list, memory_order_relaxed))
-				vos_raw4(SYS_futex, VOS_PTR(&asleep), FUTEX_WAIT_PRIVATE, 1, VOS_PTR(&ts));
-		} else if (!atomic_load_explicit(&done_list, memory_order_relaxed))
-			vos_window6(SYS_futex, (uint64_t)(uintptr_t)&asleep, FUTEX_WAIT_PRIVATE, 1, ns == VOS_NEVER ? 0 : (uint64_t)(uintptr_t)&ts, 0,
-				    0);
-		atomic_store(&asleep, 0);
+			if (!vos_ut_runnable() && !(vos_ut.retiring && !home))
+				vos_raw4(SYS_futex, VOS_PTR(&m->asleep), FUTEX_WAIT_PRIVATE, 1, VOS_PTR(&ts));
+		} else if (!vos_ut_runnable() && !(vos_ut.retiring && !home)) {
+			vos_window6(SYS_futex, (uint64_t)(uintptr_t)&m->asleep, FUTEX_WAIT_PRIVATE, 1,
+				    ns == VOS_NEVER ? 0 : (uint64_t)(uintptr_t)&ts, 0, 0);
+		}
 	}
-	vos_ut_sort(host);
-	vos_ut_reap_jobs();
+	atomic_store(&m->asleep, 0);
+	m->looked = 0;
+	vos_ut_lock();
+	m->idle = false;
+	if (home)
+		vos_ut_sort_locked(host);
+	vos_ut_reap_jobs_locked();
 }

@@ -17,7 +17,7 @@
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define MORE_FLAGS   (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | 0xff)
 
-static uint32_t area;                  /* bytes of vector state */
+uint32_t vos_ut_area;
 
 static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
@@ -37,7 +37,7 @@ void vos_ut_init(struct vos_proc *p)
 	cpuid(0xd, 0, r);
 	/* Tiles of AMX (components 17 and 18) are left out: 8 KiB a thread that hardly any program uses. */
 	vos_ut_xmask = r[0] & ~(3u << 17);
-	area = r[1] > 4096 ? 4096 : r[1] < VOS_UT_AREA_MIN ? VOS_UT_AREA_MIN : (r[1] + 63) & ~63u;
+	vos_ut_area = r[1] > 4096 ? 4096 : r[1] < VOS_UT_AREA_MIN ? VOS_UT_AREA_MIN : (r[1] + 63) & ~63u;
 	/* By hand: SSE, AVX, keys; with byte masks (kmovq) also AVX-512. */
 	vos_ut_xsaved = vos_ut_xmask & ~(2u | 4u | 0x200u);
 	cpuid(7, 0, r);
@@ -72,12 +72,14 @@ static const uint16_t seen[] = {
 static bool start(void)
 {
 	struct vos_carrier *c = vos_self();
-	struct vos_uthread *u = vos_alloc(sizeof *u + area + 64);
+	struct vos_uthread *u = vos_alloc(sizeof *u + vos_ut_area + 64);
 	int *where = NULL;
 	uint64_t mask = 0;
 
-	if (!u)
+	if (!u || !vos_ut_make_home(c)) {
+		vos_free(u);
 		return false;
+	}
 	u->xsave = (void *)(((uintptr_t)(u + 1) + 63) & ~63UL);
 	u->runtime_sp = c->runtime_sp;
 	u->runtime_lo = c->runtime_lo;
@@ -90,11 +92,11 @@ static bool start(void)
 	vos_raw3(SYS_get_robust_list, 0, VOS_PTR(&u->robust), VOS_PTR(&u->robust_len));
 	if (vos_raw6(SYS_prctl, PR_GET_TID_ADDRESS, VOS_PTR(&where), 0, 0, 0, 0) == 0 && where)
 		vos_ut_clear_tid_set(u, (uint64_t)(uintptr_t)where);
-	vos_ut.c = c;
 	vos_ut.all = u;
 	u->all_prev = &vos_ut.all;
 	vos_ut.live = 1;
-	vos_ut.kmask = mask;
+	vos_ut.home->kmask = mask;
+	u->on = vos_ut.home;
 	vos_ut.masks_changed = true;
 	/* Above every number that the kernel gives, so that none is another's by chance; apart from other processes' as far as can be. */
 	vos_ut.next_tid = 0x400000u + (c->pid * 2654435761u >> 8) % 0x3000000u * 16;
@@ -110,16 +112,16 @@ static bool start(void)
 	vos_ut.started = true;
 	vos_lock_wait = vos_ut_lock_wait;
 	c->thread->ut = u;
-	vos_ut_preempt_start();
+	vos_ut_preempt_start(vos_ut.home);
 	vos_note("threads=mn: threads of %u are uthreads", c->pid);
 	return true;
 }
 
-struct vos_uthread *vos_ut_new(void)
+struct vos_uthread *vos_ut_new_locked(void)
 {
 	struct vos_uthread *u = vos_ut.spare;
 	char *m;
-	size_t own = (sizeof *u + area + 64 + 4095) & ~4095UL;
+	size_t own = (sizeof *u + vos_ut_area + 64 + 4095) & ~4095UL;
 
 	if (u) {
 		void *xsave = u->xsave;
@@ -143,7 +145,7 @@ struct vos_uthread *vos_ut_new(void)
 	u->runtime_lo = (uint64_t)u - VOS_STACK_SIZE;
 	u->thread = &u->own_thread;
 	u->own_thread.ut = u;
-	u->own_thread.carrier = vos_ut.c;
+	u->own_thread.carrier = vos_self();
 	u->own_thread.sig = &u->own_sig;
 	u->own_sig.alt.ss_flags = SS_DISABLE;
 	u->pend_tail = &u->pend;
@@ -151,8 +153,8 @@ struct vos_uthread *vos_ut_new(void)
 	return u;
 }
 
-/* Its stack may be the caller's own: nobody takes it before the next switch. */
-void vos_ut_old(struct vos_uthread *u)
+/* Nobody stands on its stack any more. */
+void vos_ut_old_locked(struct vos_uthread *u)
 {
 	if (u->thread != &u->own_thread)
 		return; /* the first: its stack is the carrier's block */
@@ -160,11 +162,11 @@ void vos_ut_old(struct vos_uthread *u)
 	vos_ut.spare = u;
 }
 
-static uint32_t new_tid(void)
+static uint32_t new_tid_locked(void)
 {
 	do {
 		vos_ut.next_tid = vos_ut.next_tid >= 0x3ffffff0u ? 0x400000u : vos_ut.next_tid + 1;
-	} while (vos_ut_by_tid(vos_ut.next_tid));
+	} while (vos_ut_by_tid_locked(vos_ut.next_tid));
 	return vos_ut.next_tid;
 }
 
@@ -183,13 +185,22 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 	if (!vos_ut.started && !start())
 		return -ENOMEM;
 	self = vos_ut_self();
-	u = vos_ut_new();
+	vos_ut_lock();
+	u = vos_ut_new_locked();
+	if (u) {
+		u->tid = new_tid_locked();
+		vos_ut_tid_add(u);
+	}
+	vos_ut_unlock();
 	if (!u)
 		return -EAGAIN;
-	u->tid = tid = new_tid();
+	tid = u->tid;
 	if ((q->flags & CLONE_PARENT_SETTID && vos_copy_to_user((void *)(uintptr_t)q->parent_tid, &tid, 4) < 0) ||
 	    (q->flags & CLONE_CHILD_SETTID && vos_copy_to_user((void *)(uintptr_t)q->child_tid, &tid, 4) < 0)) {
-		vos_ut_old(u);
+		vos_ut_lock();
+		vos_ut_tid_del(u);
+		vos_ut_old_locked(u);
+		vos_ut_unlock();
 		return -EFAULT;
 	}
 	/* Point of no return. */
@@ -208,6 +219,7 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 	u->rsp = (uint64_t)sp;
 	u->kmask = self->kmask;
 	u->own_thread.sigmask = self->thread->sigmask;
+	vos_ut_lock();
 	if (q->flags & CLONE_CHILD_CLEARTID)
 		vos_ut_clear_tid_set(u, q->child_tid);
 	u->all_next = vos_ut.all;
@@ -215,10 +227,10 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 	if (vos_ut.all)
 		vos_ut.all->all_prev = &u->all_next;
 	vos_ut.all = u;
-	vos_ut_tid_add(u);
 	vos_ut.live++;
 	vos_ut.masks_changed = true;
-	vos_ut_ready(u);
+	vos_ut_ready_locked(u);
+	vos_ut_unlock();
 	return tid;
 }
 
@@ -226,28 +238,31 @@ _Noreturn void vos_ut_exit(long code)
 {
 	struct vos_uthread *u = vos_ut_self();
 
+	vos_ut_lock();
 	if (u->thread != &u->own_thread)
 		vos_ut.first_code = code;
-	vos_ut_futex_exit(u);
+	vos_ut_futex_exit_locked(u);
 	vos_ut_tid_del(u);
 	*u->all_prev = u->all_next;
 	if (u->all_next)
 		u->all_next->all_prev = u->all_prev;
-	vos_ut.live--;
+	/* Two that were the last but one ended at once. */
+	if (--vos_ut.live == 0)
+		vos_raw1(SYS_exit_group, vos_ut.first_code);
 	vos_ut.masks_changed = true;
-	vos_ut_sort(u);
+	vos_ut_sort_locked(u);
 	while (u->pend) {
 		struct vos_ut_signal *s = u->pend;
 
 		u->pend = s->next;
 		vos_free(s);
 	}
-	/* Parked for ever; whatever idles here meanwhile still stands on this stack, which nobody is given before the switch. */
+	/* Parked for ever; whatever idles here meanwhile still stands on this stack, which nobody is given before the exchange. */
 	u->intr = false;
 	u->state = UT_PARKED;
-	vos_ut_old(u);
+	vos_ut_me()->dead = u;
 	for (;;)
-		vos_ut_schedule();
+		vos_ut_schedule_locked();
 }
 
 bool vos_ut_alone(void)
@@ -261,22 +276,22 @@ void vos_ut_fork_child(void)
 
 	if (!vos_ut.started)
 		return;
+	vos_ut_carriers_fork_child();
 	/* The others' memory stays as it is: a copy that nobody writes to. */
 	for (struct vos_uthread *o = vos_ut.all, *next; o; o = next) {
 		next = o->all_next;
 		vos_ut_tid_del(o);
 		if (o != u)
-			vos_ut_old(o);
+			vos_ut_old_locked(o);
 	}
 	vos_ut_timer_reset();
 	vos_ut_futex_reset(u);
 	vos_ut_helpers_reset();
-	vos_ut.run = NULL;
-	vos_ut.ready = vos_ut.remote = vos_ut.jobs = 0;
+	vos_ut.remote = vos_ut.jobs = 0;
 	vos_ut.all = u;
 	u->all_next = NULL;
 	u->all_prev = &vos_ut.all;
-	u->tid = vos_ut.c->tid;
+	u->tid = vos_self()->tid;
 	vos_ut_tid_add(u);
 	vos_ut.live = 1;
 	vos_ut.masks_changed = true;
@@ -288,5 +303,5 @@ void vos_ut_fork_child(void)
 	}
 	u->pend_tail = &u->pend;
 	u->pend_set = 0;
-	vos_ut_preempt_reset();
+	vos_ut_preempt_start(vos_ut.home);
 }

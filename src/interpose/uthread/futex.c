@@ -35,7 +35,7 @@ static void enqueue(struct vos_uthread *u, uint64_t addr)
 	b->last = u;
 }
 
-void vos_ut_futex_unwait(struct vos_uthread *u)
+static void unwait(struct vos_uthread *u)
 {
 	struct bucket *b;
 
@@ -61,8 +61,8 @@ static int wake(uint64_t addr, uint32_t n, uint32_t bitset)
 		next = u->f_next;
 		if (u->futex != addr || u->pi || !(u->bitset & bitset))
 			continue;
-		vos_ut_futex_unwait(u);
-		vos_ut_ready(u);
+		unwait(u);
+		vos_ut_ready_locked(u);
 		woken++;
 	}
 	return woken;
@@ -76,7 +76,7 @@ static int requeue(uint64_t from, uint64_t to, uint32_t n)
 		next = u->f_next;
 		if (u->futex != from || u->pi)
 			continue;
-		vos_ut_futex_unwait(u);
+		unwait(u);
 		enqueue(u, to);
 		moved++;
 	}
@@ -130,11 +130,11 @@ static long wait(uint64_t addr, uint32_t val, uint32_t bitset, uint64_t until)
 	u->pi = false;
 	enqueue(u, addr);
 	do {
-		r = vos_ut_park(until, true);
+		r = vos_ut_park_locked(until, true);
 	} while (r == 0 && u->futex);
 	if (!u->futex)
 		return 0; /* woken: also when a signal or the time came as well */
-	vos_ut_futex_unwait(u);
+	unwait(u);
 	return r;
 }
 
@@ -192,7 +192,7 @@ static long lock_pi(uint64_t addr, uint64_t until, bool try)
 			return -EFAULT;
 		if ((old & TID_MASK) == u->tid)
 			return -EDEADLK;
-		if ((old & TID_MASK) == 0 || (old & FUTEX_OWNER_DIED && !vos_ut_by_tid(old & TID_MASK))) {
+		if ((old & TID_MASK) == 0 || (old & FUTEX_OWNER_DIED && !vos_ut_by_tid_locked(old & TID_MASK))) {
 			/* Free, or its owner ended: OWNER_DIED stays for the program to see. */
 			r = vos_cas_user32(addr, old, u->tid | (old & (FUTEX_OWNER_DIED | FUTEX_WAITERS)));
 			if (r != 0)
@@ -201,7 +201,7 @@ static long lock_pi(uint64_t addr, uint64_t until, bool try)
 		}
 		if (try)
 			return -EAGAIN;
-		if (!vos_ut_by_tid(old & TID_MASK))
+		if (!vos_ut_by_tid_locked(old & TID_MASK))
 			return -ESRCH;
 		r = vos_cas_user32(addr, old, old | FUTEX_WAITERS);
 		if (r < 0)
@@ -213,11 +213,11 @@ static long lock_pi(uint64_t addr, uint64_t until, bool try)
 	u->pi = true;
 	enqueue(u, addr);
 	do {
-		r = vos_ut_park(until, true);
+		r = vos_ut_park_locked(until, true);
 	} while (r == 0 && u->futex);
 	if (!u->futex)
 		return 0;
-	vos_ut_futex_unwait(u);
+	unwait(u);
 	return r == -VOS_ERESTARTSYS ? -VOS_ERESTARTNOINTR : r;
 }
 
@@ -241,8 +241,8 @@ static long hand_over(uint64_t addr, uint32_t flags)
 		r = vos_cas_user32(addr, old, new);
 	} while (r == 0);
 	if (next && r > 0) {
-		vos_ut_futex_unwait(next);
-		vos_ut_ready(next);
+		unwait(next);
+		vos_ut_ready_locked(next);
 	}
 	return r < 0 ? r : 0;
 }
@@ -277,30 +277,18 @@ static long to_kernel(struct vos_frame *f)
 	return r;
 }
 
-long vos_ut_futex(struct vos_frame *f)
+static long private_locked(struct vos_frame *f, uint64_t until)
 {
-	int op = (int)f->rsi, cmd = op & FUTEX_CMD_MASK;
-	uint64_t addr = f->rdi, until = VOS_NEVER;
+	uint64_t addr = f->rdi;
 	uint32_t val = (uint32_t)f->rdx;
 	long r;
 
-	if (!(op & FUTEX_PRIVATE_FLAG) && !clears(addr)) {
-		uint32_t now;
-
-		/* A thread that was joined ended between the look of the caller and this one: then the word has changed as well. */
-		if ((cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET) && vos_load_user32(&now, addr) == 0 && now != val)
-			return -EAGAIN;
-		return to_kernel(f);
-	}
-	switch (cmd) {
+	switch ((int)f->rsi & FUTEX_CMD_MASK) {
 	case FUTEX_WAIT:
-		r = vos_ut_deadline(f->r10, CLOCK_MONOTONIC, false, &until);
-		r = r < 0 ? r : wait(addr, val, ~0u, until);
 		/* A time that is left over is not known to the program: with one, the kernel's own gives EINTR only without SA_RESTART. */
-		return r;
+		return wait(addr, val, ~0u, until);
 	case FUTEX_WAIT_BITSET:
-		r = vos_ut_deadline(f->r10, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, true, &until);
-		return r < 0 ? r : wait(addr, val, (uint32_t)f->r9, until);
+		return wait(addr, val, (uint32_t)f->r9, until);
 	case FUTEX_WAKE:
 		return addr & 3 ? -EINVAL : wake(addr, val ? val : 1, ~0u);
 	case FUTEX_WAKE_BITSET:
@@ -322,11 +310,8 @@ long vos_ut_futex(struct vos_frame *f)
 	case FUTEX_WAKE_OP:
 		return wake_op(addr, f->r8, val, (uint32_t)f->r10, (uint32_t)f->r9);
 	case FUTEX_LOCK_PI:
-		r = vos_ut_deadline(f->r10, CLOCK_REALTIME, true, &until);
-		return r < 0 ? r : lock_pi(addr, until, false);
 	case FUTEX_LOCK_PI2:
-		r = vos_ut_deadline(f->r10, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, true, &until);
-		return r < 0 ? r : lock_pi(addr, until, false);
+		return lock_pi(addr, until, false);
 	case FUTEX_TRYLOCK_PI:
 		return lock_pi(addr, VOS_NEVER, true);
 	case FUTEX_UNLOCK_PI:
@@ -334,6 +319,48 @@ long vos_ut_futex(struct vos_frame *f)
 	default:
 		return -ENOSYS;
 	}
+}
+
+long vos_ut_futex(struct vos_frame *f)
+{
+	int op = (int)f->rsi, cmd = op & FUTEX_CMD_MASK;
+	uint64_t addr = f->rdi, until = VOS_NEVER;
+	long r = 0;
+	bool mine = op & FUTEX_PRIVATE_FLAG;
+
+	if (!mine) {
+		vos_ut_lock();
+		mine = clears(addr);
+		vos_ut_unlock();
+	}
+	if (!mine) {
+		uint32_t now, val = (uint32_t)f->rdx;
+
+		/* A thread that was joined ended between the look of the caller and this one: then the word has changed as well. */
+		if ((cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET) && vos_load_user32(&now, addr) == 0 && now != val)
+			return -EAGAIN;
+		return to_kernel(f);
+	}
+	switch (cmd) {
+	case FUTEX_WAIT:
+		r = vos_ut_deadline(f->r10, CLOCK_MONOTONIC, false, &until);
+		break;
+	case FUTEX_WAIT_BITSET:
+	case FUTEX_LOCK_PI2:
+		r = vos_ut_deadline(f->r10, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, true, &until);
+		break;
+	case FUTEX_LOCK_PI:
+		r = vos_ut_deadline(f->r10, CLOCK_REALTIME, true, &until);
+		break;
+	}
+	if (r < 0)
+		return r;
+	if (atomic_load_explicit(&vos_ut.remote, memory_order_relaxed) && (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET))
+		vos_remote_poll_lanes();
+	vos_ut_lock();
+	r = private_locked(f, until);
+	vos_ut_unlock();
+	return r;
 }
 
 /* ---- the end of a thread ---- */
@@ -386,7 +413,7 @@ static void robust_list(struct vos_uthread *u)
 		owner_died(u, (head[2] & ~1UL) + head[1], head[2] & 1, true);
 }
 
-void vos_ut_futex_exit(struct vos_uthread *u)
+void vos_ut_futex_exit_locked(struct vos_uthread *u)
 {
 	uint64_t addr = u->clear_tid;
 	uint32_t zero = 0;

@@ -16,6 +16,8 @@ struct vos_ut_signal {
 
 enum { UT_RUNNING, UT_READY, UT_PARKED };
 
+struct vos_ut_carrier;
+
 struct vos_uthread {
 	uint64_t rsp;                  /* offsets.h */
 	uint64_t fs;
@@ -27,7 +29,12 @@ struct vos_uthread {
 	uint8_t  state;
 	bool     intr;                 /* parked, and a signal ends it */
 	bool     timed_out;
+	bool     permit;               /* readied while it ran: its next park ends at once */
+	bool     home;                 /* pin, if it is set, is by vos_ut_go_home() */
+	uint32_t pins;
+	struct vos_ut_carrier *pin;    /* who alone may run it (but for one that is to end) */
 	bool     mask_unknown;         /* a handler of the program ran: rt_sigreturn changes the mask unseen */
+	struct vos_ut_carrier *on;     /* whose stack pointer is in its stack: nobody else may run it */
 	struct vos_uthread *next;      /* in the run queue */
 	struct vos_uthread *all_next, **all_prev;
 	struct vos_uthread *tid_next;
@@ -53,51 +60,125 @@ struct vos_uthread {
 	struct vos_sigthread own_sig;
 };
 
+/*
+ * A kernel thread that carries uthreads.  The home carrier is the thread that the process began with; with nothing to run it stays
+ * on the stack of the last to park.  The others have a stack of their own for that, and exist only while there is work for them.
+ */
+#define UT_CARRIERS_MAX 64u
+struct vos_ut_carrier {
+	struct vos_carrier *c;
+	/* Under the lock. */
+	struct vos_uthread *run, **run_tail;
+	uint32_t ready;
+	bool     idle;                 /* has nothing to run */
+	bool     coarse;               /* its uthreads run long: worth spreading */
+	struct vos_uthread *prev;      /* whom the exchange under way takes off */
+	struct vos_uthread *dead;      /* ended; its memory is still stood on */
+	/* Its own. */
+	bool     locked;               /* it holds the lock */
+	bool     kmask_stale;
+	uint32_t switching;            /* registers are being exchanged */
+	uint64_t kmask;                /* the kernel's */
+	uint64_t switches, tick_switches;
+	uint64_t looked;               /* switches + 1 when someone had just looked at the lanes in vain */
+	_Atomic uint32_t resched;      /* a tick came in the runtime: 1, or 2 from the timer */
+	int      timer;
+	_Atomic uint32_t asleep;       /* 1: on this word; 2: on lanes */
+	/* Others than home. */
+	bool     gone;                 /* ended, or about to; under the lock */
+	_Atomic uint32_t alive;        /* its kernel thread exists; cleared by the kernel */
+	struct vos_uthread *base;      /* its own stack */
+};
+
 struct vos_ut_sched {
 	bool started;
-	struct vos_carrier *c;
-	struct vos_uthread *run, **run_tail;
+	bool many;                     /* there is, or was, more than one carrier: the lock counts */
+	uint32_t retiring;             /* so many want all but home to end */
+	_Atomic uint32_t lock;         /* all of this room, but for what is a carrier's or a running uthread's own */
+	struct vos_ut_carrier *home;
+	struct vos_ut_carrier *carrier[UT_CARRIERS_MAX]; /* [0]: home; the others are made once, and used again */
+	uint32_t n;                    /* entries */
+	uint32_t running;              /* carriers that exist */
 	struct vos_uthread *all;
 	uint32_t live;
-	uint32_t ready;
 	uint32_t next_tid;
-	uint32_t remote;               /* uthreads that wait for a domain */
+	_Atomic uint32_t remote;       /* uthreads that wait for a domain */
 	uint32_t jobs;                 /* native calls under way on helpers */
-	bool     masks_changed;
+	_Atomic bool masks_changed;
 	uint64_t idle_mask;
-	uint64_t kmask;                /* the kernel's, of the carrier */
-	bool     kmask_stale;
-	uint32_t switching;            /* registers of the carrier are being exchanged */
 	long     first_code;           /* exit code of the first thread */
 	struct vos_uthread *spare;
-	uint64_t switches;
-	uint64_t looked;               /* switches + 1 when someone had just looked at the lanes in vain */
 };
 extern struct vos_ut_sched vos_ut;
 /* Components of vector state that a switch keeps; and those of them that only XSAVEC knows to write. */
 extern uint32_t vos_ut_xmask, vos_ut_xsaved;
 #define VOS_UT_AREA_MIN 2304u
 
+static inline struct vos_ut_carrier *vos_ut_me(void)
+{
+	return vos_self()->ut;
+}
+
+/* The lock of the room.  Not taken while there is one carrier, whose code is never interrupted by another uthread. */
+void vos_ut_lock_slow(void);
+static inline void vos_ut_lock(void)
+{
+	if (__builtin_expect(vos_ut.many, 0))
+		vos_ut_lock_slow();
+}
+
+static inline void vos_ut_unlock(void)
+{
+	if (__builtin_expect(vos_ut.many, 0)) {
+		vos_ut_me()->locked = false;
+		/* Release: pairs with the acquire in vos_ut_lock_slow(). */
+		atomic_store_explicit(&vos_ut.lock, 0, memory_order_release);
+	}
+}
+
 /* switch.S */
 void vos_ut_switch(struct vos_uthread *from, struct vos_uthread *to);
 void vos_ut_keep(struct vos_uthread *u);
 extern const char vos_ut_born[] __attribute__((visibility("hidden")));
-long vos_ut_clone_helper(uint64_t flags, void *sp, struct vos_carrier *c, void *arg);
+long vos_ut_clone_helper(uint64_t flags, void *sp, struct vos_carrier *c, void *arg, _Atomic uint32_t *cleared, void (*entry)(void *));
 void vos_ut_first(struct vos_frame *f);
-_Noreturn void vos_ut_helper_main(void *arg);
+
+/* "Locked": the caller holds the lock.  It is the carrier's: a park goes on with it, on whatever carrier it ends. */
 
 /* sched.c */
-void vos_ut_schedule(void);
-struct vos_uthread *vos_ut_by_tid(uint32_t tid);
+long vos_ut_park_locked(uint64_t deadline_ns, bool intr);
+void vos_ut_ready_locked(struct vos_uthread *u);
+/* The caller is PARKED or READY (in a queue) and runs again when its turn comes. */
+void vos_ut_schedule_locked(void);
+/* Off the caller's stack to n, and back some time. */
+void vos_ut_exchange_locked(struct vos_uthread *u, struct vos_uthread *n);
+struct vos_uthread *vos_ut_pop_locked(struct vos_ut_carrier *m);
+/* Something for m, of another; NULL. */
+struct vos_uthread *vos_ut_steal_locked(struct vos_ut_carrier *m);
+struct vos_uthread *vos_ut_by_tid_locked(uint32_t tid);
 void vos_ut_tid_add(struct vos_uthread *u);
 void vos_ut_tid_del(struct vos_uthread *u);
 void vos_ut_set_kmask(uint64_t mask);
+bool vos_ut_known(uint32_t tid);
 
 /* clone.c */
-struct vos_uthread *vos_ut_new(void);
-void vos_ut_old(struct vos_uthread *u);
+struct vos_uthread *vos_ut_new_locked(void);
+void vos_ut_old_locked(struct vos_uthread *u);
+extern uint32_t vos_ut_area;          /* bytes of vector state */
 
-/* timer.c: by deadline; the carrier looks now and then, and when it is idle. */
+/* carriers.c */
+/* After a tick on m, whose uthreads may want more carriers. */
+void vos_ut_balance_locked(struct vos_ut_carrier *m, bool timer);
+/* There is something for it. */
+void vos_ut_wake(struct vos_ut_carrier *m);
+void vos_ut_wake_any(void);
+/* The caller goes to the home carrier, and stays; `one`: all others have ended.  And back. */
+void vos_ut_go_home(bool one);
+void vos_ut_left_home(bool one);
+void vos_ut_carriers_fork_child(void);
+bool vos_ut_make_home(struct vos_carrier *c);
+
+/* timer.c: by deadline; a carrier looks now and then, and when it is idle. */
 bool vos_ut_timer_add(struct vos_uthread *u, uint64_t deadline_ns);
 void vos_ut_timer_del(struct vos_uthread *u);
 /* Readies what is due; the next deadline, or VOS_NEVER. */
@@ -111,31 +192,33 @@ long vos_ut_nanosleep(struct vos_frame *f, int clock, int flags, uint64_t ts, ui
 
 /* futex.c */
 long vos_ut_futex(struct vos_frame *f);
-void vos_ut_futex_exit(struct vos_uthread *u);
-void vos_ut_futex_unwait(struct vos_uthread *u);
+void vos_ut_futex_exit_locked(struct vos_uthread *u);
 void vos_ut_clear_tid_set(struct vos_uthread *u, uint64_t addr);
 void vos_ut_futex_reset(struct vos_uthread *u);
 
 /* carrier.c */
-void vos_ut_reap_jobs(void);
-void vos_ut_idle(uint64_t until);
+void vos_ut_reap_jobs_locked(void);
+/* The carrier of the caller (parked, or its base) has nothing to run. */
+void vos_ut_idle_locked(uint64_t until);
 void vos_ut_helpers_reset(void);
-void vos_ut_helpers_retire(void);
 
 /* signal.c */
 /* Noted on the host of an idle wait, or for one that masks it: to someone who does not. */
-void vos_ut_sort(struct vos_uthread *u);
+void vos_ut_sort_locked(struct vos_uthread *u);
+void vos_ut_send_locked(struct vos_uthread *u, const siginfo_t *info);
 long vos_ut_tgkill(struct vos_frame *f, uint32_t tid, int sig, const siginfo_t *info);
 long vos_ut_sigtimedwait(struct vos_frame *f);
 long vos_ut_sigsuspend(struct vos_frame *f);
-uint64_t vos_ut_everyones_mask(void);
+uint64_t vos_ut_everyones_mask_locked(void);
 void vos_ut_look_for_signals(void);
 
 /* preempt.c */
-void vos_ut_preempt_start(void);
-void vos_ut_preempt_reset(void);
+void vos_ut_preempt_start(struct vos_ut_carrier *m);
+void vos_ut_preempt_stop(struct vos_ut_carrier *m);
+/* As if a tick had come there: it looks. */
+void vos_ut_prod(struct vos_ut_carrier *m);
 
-/* Whether a job is done that vos_ut_reap_jobs() has not seen. */
+/* Whether a job is done that vos_ut_reap_jobs_locked() has not seen. */
 bool vos_ut_jobs_done(void);
 
 #endif

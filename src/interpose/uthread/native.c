@@ -175,6 +175,17 @@ static bool blocks(uint64_t nr)
 	}
 }
 
+/* What the kernel keeps for each of its threads: on the home carrier, of which others that come are copies. */
+static long at_home(struct vos_frame *f)
+{
+	long r;
+
+	vos_ut_go_home(true);
+	r = direct(f);
+	vos_ut_left_home(true);
+	return r;
+}
+
 static long set_name(struct vos_frame *f, struct vos_uthread *u)
 {
 	char name[16];
@@ -209,7 +220,9 @@ long vos_ut_native(struct vos_frame *f)
 		/* Taken, and never written to: glibc is content, and sched_getcpu() asks the kernel. */
 		return u->thread == &u->own_thread ? 0 : direct(f);
 	case __NR_set_tid_address:
+		vos_ut_lock();
 		vos_ut_clear_tid_set(u, f->rdi);
+		vos_ut_unlock();
 		return u->tid;
 	case __NR_set_robust_list:
 		if (f->rsi != 24)
@@ -217,23 +230,27 @@ long vos_ut_native(struct vos_frame *f)
 		u->robust = f->rdi;
 		u->robust_len = f->rsi;
 		/* The kernel walks it if the process is killed; it knows the carrier by its own number alone. */
-		return u->tid == vos_ut.c->ktid ? direct(f) : 0;
+		return u->tid == vos_ut.home->c->ktid && vos_ut_me() == vos_ut.home ? direct(f) : 0;
 	case __NR_get_robust_list: {
-		struct vos_uthread *v = f->rdi ? vos_ut_by_tid((uint32_t)f->rdi) : u;
-		uint64_t len = 24;
+		struct vos_uthread *v;
+		uint64_t len = 24, robust;
 
+		vos_ut_lock();
+		v = f->rdi ? vos_ut_by_tid_locked((uint32_t)f->rdi) : u;
+		robust = v ? v->robust : 0;
+		vos_ut_unlock();
 		if (!v)
 			return direct(f);
-		return vos_put_user64(f->rsi, v->robust) < 0 || vos_copy_to_user((void *)(uintptr_t)f->rdx, &len, 8) < 0 ? -EFAULT : 0;
+		return vos_put_user64(f->rsi, robust) < 0 || vos_copy_to_user((void *)(uintptr_t)f->rdx, &len, 8) < 0 ? -EFAULT : 0;
 	}
 	case __NR_tkill:
 		return vos_ut_tgkill(f, (uint32_t)f->rdi, (int)f->rsi, NULL);
 	case __NR_tgkill:
-		if ((uint32_t)f->rdi != vos_ut.c->pid)
+		if ((uint32_t)f->rdi != vos_self()->pid)
 			return direct(f);
 		return vos_ut_tgkill(f, (uint32_t)f->rsi, (int)f->rdx, NULL);
 	case __NR_rt_tgsigqueueinfo:
-		if ((uint32_t)f->rdi != vos_ut.c->pid)
+		if ((uint32_t)f->rdi != vos_self()->pid)
 			return direct(f);
 		if (vos_copy_from_user(&info, (void *)(uintptr_t)f->r10, sizeof info) < 0)
 			return -EFAULT;
@@ -241,19 +258,32 @@ long vos_ut_native(struct vos_frame *f)
 	case __NR_prctl:
 		if ((int)f->rdi == PR_SET_NAME || (int)f->rdi == PR_GET_NAME)
 			return set_name(f, u);
-		return direct(f);
-	case __NR_sched_setaffinity: case __NR_sched_getaffinity: case __NR_sched_setparam: case __NR_sched_getparam:
-	case __NR_sched_setscheduler: case __NR_sched_getscheduler: case __NR_sched_setattr: case __NR_sched_getattr:
-	case __NR_sched_rr_get_interval: {
-		/* Of the carrier: all uthreads share what is set. */
+		return at_home(f);
+	case __NR_sched_setaffinity: case __NR_sched_setparam: case __NR_sched_setscheduler: case __NR_sched_setattr: {
+		/* Of the carriers: all uthreads share what is set. */
 		struct vos_frame g = *f;
 
-		if (f->rdi && vos_ut_by_tid((uint32_t)f->rdi))
-			g.rdi = vos_ut.c->ktid;
+		if (!f->rdi)
+			return at_home(f);
+		if (!vos_ut_known((uint32_t)f->rdi))
+			return direct(f);
+		g.rdi = vos_ut.home->c->ktid;
+		return at_home(&g);
+	}
+	case __NR_sched_getaffinity: case __NR_sched_getparam: case __NR_sched_getscheduler: case __NR_sched_getattr:
+	case __NR_sched_rr_get_interval: {
+		struct vos_frame g = *f;
+
+		if (f->rdi && vos_ut_known((uint32_t)f->rdi))
+			g.rdi = vos_ut.home->c->ktid;
 		return direct(&g);
 	}
+	case __NR_setuid: case __NR_setgid: case __NR_setreuid: case __NR_setregid: case __NR_setresuid: case __NR_setresgid:
+	case __NR_setgroups: case __NR_setfsuid: case __NR_setfsgid: case __NR_capset: case __NR_unshare: case __NR_setns:
+	case __NR_personality: case __NR_seccomp: case __NR_ioprio_set: case __NR_setpriority: case __NR_keyctl: case __NR_set_mempolicy:
+		return at_home(f);
 	}
-	if (vos_ut.live == 1)
+	if (vos_ut_alone())
 		return direct(f);
 	switch (nr) {
 	case __NR_nanosleep:

@@ -10,49 +10,66 @@
 
 #define TICK_NS 10000000
 
-_Atomic uint32_t vos_ut_resched;
-
 /* struct sigevent as the kernel has it. */
 struct event { uint64_t value; int32_t signo, notify, tid, pad[11]; };
 _Static_assert(sizeof(struct event) == 64, "kernel ABI");
 
-void vos_ut_preempt_start(void)
+void vos_ut_prod(struct vos_ut_carrier *m)
 {
-	struct event e = { .signo = SIGSYS, .notify = 4 /* SIGEV_THREAD_ID */, .tid = (int32_t)vos_ut.c->ktid };
-	struct timespec every[2] = { { 0, TICK_NS }, { 0, TICK_NS } };
 	siginfo_t info;
-	int id;
 
-	/* One tick at once: from its frame signal.c learns what frames look like on this machine. */
 	memset(&info, 0, sizeof info);
 	info.si_signo = SIGSYS;
 	info.si_code = VOS_SI_TICK;
-	vos_raw4(SYS_rt_tgsigqueueinfo, vos_ut.c->pid, vos_ut.c->ktid, SIGSYS, VOS_PTR(&info));
-	if (vos_raw3(__NR_timer_create, CLOCK_THREAD_CPUTIME_ID, VOS_PTR(&e), VOS_PTR(&id)) < 0)
+	if (m->c->ktid)
+		vos_raw4(SYS_rt_tgsigqueueinfo, vos_self()->pid, m->c->ktid, SIGSYS, VOS_PTR(&info));
+}
+
+/* On m. */
+void vos_ut_preempt_start(struct vos_ut_carrier *m)
+{
+	struct event e = { .signo = SIGSYS, .notify = 4 /* SIGEV_THREAD_ID */, .tid = (int32_t)m->c->ktid };
+	struct timespec every[2] = { { 0, TICK_NS }, { 0, TICK_NS } };
+
+	/* One tick at once: from its frame signal.c learns what frames look like on this machine. */
+	if (m == vos_ut.home)
+		vos_ut_prod(m);
+	if (vos_raw3(__NR_timer_create, CLOCK_THREAD_CPUTIME_ID, VOS_PTR(&e), VOS_PTR(&m->timer)) < 0) {
+		m->timer = -1;
 		return;
-	vos_raw4(__NR_timer_settime, id, 0, VOS_PTR(every), 0);
+	}
+	vos_raw4(__NR_timer_settime, m->timer, 0, VOS_PTR(every), 0);
 }
 
-void vos_ut_preempt_reset(void)
+void vos_ut_preempt_stop(struct vos_ut_carrier *m)
 {
-	vos_ut_preempt_start();
+	if (m->timer >= 0)
+		vos_raw1(__NR_timer_delete, m->timer);
+	m->timer = -1;
 }
 
-void vos_ut_tick(bool program, uint64_t uc_mask)
+void vos_ut_tick(bool program, bool timer, uint64_t uc_mask)
 {
+	struct vos_ut_carrier *m = vos_ut_me();
 	struct vos_uthread *u;
 
-	if (!vos_ut.started || vos_self() != vos_ut.c)
+	if (!vos_ut.started || !m)
 		return;
 	u = vos_ut_self();
 	if (!program || u->thread->sig->queued) {
-		atomic_store_explicit(&vos_ut_resched, 1, memory_order_relaxed);
+		if (timer)
+			atomic_store_explicit(&m->resched, 2, memory_order_relaxed);
+		else if (!atomic_load_explicit(&m->resched, memory_order_relaxed))
+			atomic_store_explicit(&m->resched, 1, memory_order_relaxed);
 		return;
 	}
 	u->in_tick = true;
 	u->kmask = uc_mask & ~VOS_SIG_OURS;
 	vos_ut.masks_changed = true;
-	vos_ut.kmask = ~VOS_SIG_OURS;
+	m->kmask = ~VOS_SIG_OURS;
+	vos_ut_lock();
+	vos_ut_balance_locked(m, timer);
+	vos_ut_unlock();
 	vos_ut_look_for_signals();
 	vos_ut_yield();
 	/* On the way out of this handler what waits is let in by the mask of its context. */
@@ -61,5 +78,5 @@ void vos_ut_tick(bool program, uint64_t uc_mask)
 		atomic_store_explicit(&u->thread->sig_pending, 0, memory_order_relaxed);
 	}
 	u->in_tick = false;
-	vos_ut.kmask = u->kmask;
+	vos_ut_me()->kmask = u->kmask;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who runs: the run queue, parking, and the exchange of one uthread for another. */
+/* Who runs: the run queues, parking, and the exchange of one uthread for another. */
 #include "impl.h"
 
 _Static_assert(offsetof(struct vos_uthread, rsp) == UT_RSP, "switch.S");
@@ -11,16 +11,43 @@ struct vos_ut_sched vos_ut;
 bool vos_ut_on;
 uint32_t vos_ut_xmask, vos_ut_xsaved;
 
+void vos_ut_lock_slow(void)
+{
+	struct vos_ut_carrier *m = vos_ut_me();
+
+	VOS_ASSERT(!m->locked);
+	for (unsigned n = 0; atomic_exchange_explicit(&vos_ut.lock, 1, memory_order_acquire);)
+		while (atomic_load_explicit(&vos_ut.lock, memory_order_relaxed)) {
+			__builtin_ia32_pause();
+			/* The holder may have lost its processor. */
+			if (++n > 500)
+				vos_raw0(SYS_sched_yield);
+		}
+	m->locked = true;
+}
+
+/* ---- numbers ---- */
+
 #define TIDS 4096u
 static struct vos_uthread *tids[TIDS];
 
-struct vos_uthread *vos_ut_by_tid(uint32_t tid)
+struct vos_uthread *vos_ut_by_tid_locked(uint32_t tid)
 {
 	struct vos_uthread *u = tids[tid % TIDS];
 
 	while (u && u->tid != tid)
 		u = u->tid_next;
 	return u;
+}
+
+bool vos_ut_known(uint32_t tid)
+{
+	bool known;
+
+	vos_ut_lock();
+	known = vos_ut_by_tid_locked(tid) != NULL;
+	vos_ut_unlock();
+	return known;
 }
 
 void vos_ut_tid_add(struct vos_uthread *u)
@@ -39,58 +66,132 @@ void vos_ut_tid_del(struct vos_uthread *u)
 		*at = u->tid_next;
 }
 
-static void push(struct vos_uthread *u)
+/* ---- run queues ---- */
+
+static void push(struct vos_ut_carrier *m, struct vos_uthread *u)
 {
 	u->next = NULL;
-	if (!vos_ut.run)
-		vos_ut.run_tail = &vos_ut.run;
-	*vos_ut.run_tail = u;
-	vos_ut.run_tail = &u->next;
-	vos_ut.ready++;
+	if (!m->run)
+		m->run_tail = &m->run;
+	/* Also read without the lock, by vos_ut_runnable(). */
+	__atomic_store_n(m->run_tail, u, __ATOMIC_RELAXED);
+	m->run_tail = &u->next;
+	m->ready++;
 }
 
-static struct vos_uthread *pop(void)
+struct vos_uthread *vos_ut_pop_locked(struct vos_ut_carrier *m)
 {
-	struct vos_uthread *u = vos_ut.run;
+	struct vos_uthread *u = m->run;
 
 	if (u) {
-		vos_ut.run = u->next;
-		vos_ut.ready--;
+		m->run = u->next;
+		m->ready--;
 	}
 	return u;
 }
 
+struct vos_uthread *vos_ut_steal_locked(struct vos_ut_carrier *m)
+{
+	struct vos_ut_carrier *from = NULL;
+	struct vos_uthread **at, *u;
+	uint32_t n;
+
+	/* From one whose uthreads run long: those that hand over to each other all the time are faster on one carrier. */
+	for (uint32_t i = 0; i < vos_ut.n; i++)
+		if (vos_ut.carrier[i] != m && vos_ut.carrier[i]->coarse && vos_ut.carrier[i]->ready > (from ? from->ready : 0))
+			from = vos_ut.carrier[i];
+	if (!from || vos_ut.retiring)
+		return NULL;
+	n = (from->ready + 1) / 2;
+	for (at = &from->run; n && (u = *at) != NULL;) {
+		if (u->on || u->pin) {
+			at = &u->next;
+			continue;
+		}
+		*at = u->next;
+		if (!*at)
+			from->run_tail = at;
+		from->ready--;
+		push(m, u);
+		n--;
+	}
+	return vos_ut_pop_locked(m);
+}
+
 bool vos_ut_runnable(void)
 {
-	return vos_ut.run != NULL || vos_ut_jobs_done();
+	return __atomic_load_n(&vos_ut_me()->run, __ATOMIC_RELAXED) != NULL || vos_ut_jobs_done();
+}
+
+/* Into the queue of who may run it. */
+static void enqueue(struct vos_uthread *u)
+{
+	struct vos_ut_carrier *me = vos_ut_me(), *m = me;
+
+	u->state = UT_READY;
+	/* A carrier that idles stands on the stack of one that is parked. */
+	if (u->on && u->on != me)
+		m = u->on;
+	else if (u->pin)
+		m = u->pin;
+	if (vos_ut.retiring && m != vos_ut.home)
+		m = vos_ut.home;
+	push(m, u);
+	if (m != me)
+		vos_ut_wake(m);
+}
+
+void vos_ut_ready_locked(struct vos_uthread *u)
+{
+	if (u->state == UT_PARKED)
+		enqueue(u);
+	else if (u->state == UT_RUNNING)
+		u->permit = true;
 }
 
 void vos_ut_ready(struct vos_uthread *u)
 {
-	if (u->state != UT_PARKED)
-		return;
-	u->state = UT_READY;
-	push(u);
+	vos_ut_lock();
+	vos_ut_ready_locked(u);
+	vos_ut_unlock();
 }
+
+/* ---- the exchange ---- */
 
 void vos_ut_set_kmask(uint64_t mask)
 {
+	struct vos_ut_carrier *m = vos_ut_me();
+
 	mask &= ~VOS_SIG_OURS;
-	if (vos_ut.kmask == mask && !vos_ut.kmask_stale)
+	if (m->kmask == mask && !m->kmask_stale)
 		return;
 	/* Both before the call: a signal that it lets in is noted, and says that all is masked. */
-	vos_ut.kmask = mask;
-	vos_ut.kmask_stale = false;
+	m->kmask = mask;
+	m->kmask_stale = false;
 	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, VOS_PTR(&mask), 0, 8);
 }
 
-static void exchange(struct vos_uthread *u, struct vos_uthread *n)
+/* The first steps after an exchange, on the new stack. */
+static void exchanged(void)
 {
-	struct vos_carrier *c = vos_ut.c;
+	struct vos_ut_carrier *m = vos_ut_me();
 
-	vos_ut.switches++;
+	m->switching = 0;
+	m->prev->on = NULL;
+	if (__builtin_expect(m->dead != NULL, 0)) {
+		vos_ut_old_locked(m->dead);
+		m->dead = NULL;
+	}
+}
+
+void vos_ut_exchange_locked(struct vos_uthread *u, struct vos_uthread *n)
+{
+	struct vos_ut_carrier *m = vos_ut_me();
+	struct vos_carrier *c = m->c;
+
+	m->switches++;
 	/* From here on a signal cannot tell by rsp whether the runtime is at work. */
-	vos_ut.switching = 1;
+	m->switching = 1;
 	__asm__ volatile("" : : : "memory");
 	if (!(n->thread->sig->alt.ss_flags & SS_DISABLE)) {
 		vos_sig_arm_altstack(n->thread);
@@ -99,6 +200,9 @@ static void exchange(struct vos_uthread *u, struct vos_uthread *n)
 
 		vos_raw2(SYS_sigaltstack, VOS_PTR(&off), 0);
 	}
+	m->prev = u;
+	n->on = m;
+	n->thread->carrier = c;
 	c->thread = n->thread;
 	c->runtime_sp = n->runtime_sp;
 	c->runtime_lo = n->runtime_lo;
@@ -108,49 +212,62 @@ static void exchange(struct vos_uthread *u, struct vos_uthread *n)
 	vos_ut_set_kmask(n->in_tick || n->thread->sig->queued ? ~0ULL : n->kmask);
 	/* A signal noted on u after its last look, and before c->thread was another. */
 	if (u->state == UT_PARKED && u->intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed))
-		vos_ut_ready(u);
+		vos_ut_ready_locked(u);
 	n->state = UT_RUNNING;
 	vos_ut_switch(u, n);
+	/* Perhaps on another carrier. */
 	__asm__ volatile("" : : : "memory");
-	vos_ut.switching = 0;
+	exchanged();
 }
 
-/* The caller is PARKED or READY (in the queue) and runs again when its turn comes. */
-void vos_ut_schedule(void)
+void vos_ut_schedule_locked(void)
 {
 	struct vos_uthread *u = vos_ut_self(), *n;
+	struct vos_ut_carrier *m = vos_ut_me();
 
-	vos_ut_reap_jobs();
+	vos_ut_reap_jobs_locked();
 	vos_ut_timer_look();
-	if (vos_ut.remote)
-		vos_remote_poll_lanes(vos_ut.c);
-	while (!(n = pop())) {
+	if (__builtin_expect(vos_ut.retiring && m != vos_ut.home, 0)) {
+		vos_ut_exchange_locked(u, m->base);
+		return;
+	}
+	while (!(n = vos_ut_pop_locked(m))) {
 		uint64_t next = vos_ut_timer_run();
 
-		if (vos_ut.run)
+		if (m->run)
 			continue;
-		vos_ut_idle(next);
+		if (vos_ut.many && (n = vos_ut_steal_locked(m)))
+			break;
+		if (m != vos_ut.home) {
+			n = m->base;
+			break;
+		}
+		vos_ut_idle_locked(next);
 	}
 	if (n == u) {
 		u->state = UT_RUNNING;
 		vos_ut_set_kmask(u->in_tick || u->thread->sig->queued ? ~0ULL : u->kmask);
 		return;
 	}
-	exchange(u, n);
+	vos_ut_exchange_locked(u, n);
 }
 
-long vos_ut_park(uint64_t deadline_ns, bool intr)
+long vos_ut_park_locked(uint64_t deadline_ns, bool intr)
 {
 	struct vos_uthread *u = vos_ut_self();
 
 	if (intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed))
 		return -VOS_ERESTARTSYS;
+	if (u->permit) {
+		u->permit = false;
+		return 0;
+	}
 	u->timed_out = false;
 	if (deadline_ns != VOS_NEVER && !vos_ut_timer_add(u, deadline_ns))
 		return -ENOMEM;
 	u->intr = intr;
 	u->state = UT_PARKED;
-	vos_ut_schedule();
+	vos_ut_schedule_locked();
 	u->intr = false;
 	if (u->heap)
 		vos_ut_timer_del(u);
@@ -159,19 +276,38 @@ long vos_ut_park(uint64_t deadline_ns, bool intr)
 	return intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed) ? -VOS_ERESTARTSYS : 0;
 }
 
+static void poll_lanes(void)
+{
+	if (atomic_load_explicit(&vos_ut.remote, memory_order_relaxed))
+		vos_remote_poll_lanes();
+}
+
+long vos_ut_park(uint64_t deadline_ns, bool intr)
+{
+	long r;
+
+	poll_lanes();
+	vos_ut_lock();
+	r = vos_ut_park_locked(deadline_ns, intr);
+	vos_ut_unlock();
+	return r;
+}
+
 void vos_ut_yield(void)
 {
 	struct vos_uthread *u = vos_ut_self();
+	struct vos_ut_carrier *m;
 
-	vos_ut_reap_jobs();
+	poll_lanes();
+	vos_ut_lock();
+	m = vos_ut_me();
+	vos_ut_reap_jobs_locked();
 	vos_ut_timer_look();
-	if (vos_ut.remote)
-		vos_remote_poll_lanes(vos_ut.c);
-	if (!vos_ut.run)
-		return;
-	u->state = UT_READY;
-	push(u);
-	vos_ut_schedule();
+	if (m->run || (u->pin && u->pin != m) || (vos_ut.retiring && m != vos_ut.home)) {
+		enqueue(u);
+		vos_ut_schedule_locked();
+	}
+	vos_ut_unlock();
 }
 
 void vos_ut_sleep(uint64_t ns)
@@ -184,28 +320,38 @@ void vos_ut_sleep(uint64_t ns)
 
 void vos_ut_remote_waits(int n)
 {
-	vos_ut.remote += (uint32_t)n;
+	atomic_fetch_add_explicit(&vos_ut.remote, (uint32_t)n, memory_order_relaxed);
 }
 
 void vos_ut_looked(void)
 {
-	vos_ut.looked = vos_ut.switches + 1;
+	vos_ut_me()->looked = vos_ut_me()->switches + 1;
 }
 
 bool vos_ut_lock_wait(void)
 {
-	if (!vos_ut_self())
+	struct vos_uthread *u = vos_ut_self();
+	struct vos_ut_carrier *m = vos_ut_me();
+	uint64_t here = (uint64_t)__builtin_frame_address(0);
+
+	if (!u || !m)
 		return false;
-	if (vos_ut.run)
+	/* Where it cannot be exchanged: under the room's lock, idle, or in a handler on the program's stack.  The holder runs elsewhere. */
+	if (m->locked || m->switching || u->state != UT_RUNNING || u == m->base || here <= u->runtime_lo || here > u->runtime_sp) {
+		vos_raw0(SYS_sched_yield);
+		return true;
+	}
+	if (m->run)
 		vos_ut_yield();
 	else
 		vos_ut_sleep(50000);
 	return true;
 }
 
-/* The first steps of a new one, after exchange(). */
+/* The first steps of a new one, after the exchange. */
 void vos_ut_first(struct vos_frame *f)
 {
 	(void)f;
-	vos_ut.switching = 0;
+	exchanged();
+	vos_ut_unlock();
 }

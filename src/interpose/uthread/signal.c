@@ -22,13 +22,13 @@ uint64_t vos_ut_mask(struct vos_thread *t, uint64_t kernel)
 
 void vos_ut_noted(void)
 {
-	vos_ut.kmask = ~VOS_SIG_OURS;
+	vos_ut_me()->kmask = ~VOS_SIG_OURS;
 }
 
 void vos_ut_mask_left(uint64_t mask)
 {
-	vos_ut.kmask = mask & ~VOS_SIG_OURS;
-	vos_ut.kmask_stale = false;
+	vos_ut_me()->kmask = mask & ~VOS_SIG_OURS;
+	vos_ut_me()->kmask_stale = false;
 }
 
 void vos_ut_mask_all(bool all, uint64_t old)
@@ -42,18 +42,21 @@ void vos_ut_mask_all(bool all, uint64_t old)
 	vos_ut.masks_changed = true;
 }
 
-static void give(struct vos_uthread *but, siginfo_t *info);
+static void give_locked(struct vos_uthread *but, siginfo_t *info);
 
 /* What the process was sent and this uthread masks, while another does not: at every tick. */
 void vos_ut_look_for_signals(void)
 {
 	struct vos_uthread *u = vos_ut_self();
 	struct timespec none = { 0, 0 };
-	uint64_t set = u->kmask & ~vos_ut_everyones_mask();
+	uint64_t set;
 	siginfo_t info;
 
+	vos_ut_lock();
+	set = u->kmask & ~vos_ut_everyones_mask_locked();
 	if (set && vos_raw4(SYS_rt_sigtimedwait, VOS_PTR(&set), VOS_PTR(&info), VOS_PTR(&none), 8) > 0)
-		give(u, &info);
+		give_locked(u, &info);
+	vos_ut_unlock();
 }
 
 void vos_ut_enter(struct vos_thread *t)
@@ -68,7 +71,7 @@ void vos_ut_enter(struct vos_thread *t)
 	/* A signal noted meanwhile masked everything. */
 	u->kmask = s->queued ? s->saved_mask : mask;
 	u->mask_unknown = false;
-	vos_ut.kmask = s->queued ? ~VOS_SIG_OURS : mask;
+	vos_ut_me()->kmask = s->queued ? ~VOS_SIG_OURS : mask;
 	vos_ut.masks_changed = true;
 	/* Still below the handler's frame, as far as the stack tells: then its return will change the mask once more. */
 	if (t->frame->rsp < u->handler_sp && (u->handler_sp - lo > s->alt.ss_size || t->frame->rsp - lo <= s->alt.ss_size))
@@ -81,8 +84,14 @@ void vos_ut_leave(struct vos_thread *t)
 {
 	struct vos_uthread *u = t->ut;
 
-	if (atomic_load_explicit(&vos_ut_resched, memory_order_relaxed)) {
-		atomic_store_explicit(&vos_ut_resched, 0, memory_order_relaxed);
+	struct vos_ut_carrier *m = vos_ut_me();
+
+	if (__builtin_expect(atomic_load_explicit(&m->resched, memory_order_relaxed) != 0, 0)) {
+		bool timer = atomic_exchange_explicit(&m->resched, 0, memory_order_relaxed) == 2;
+
+		vos_ut_lock();
+		vos_ut_balance_locked(m, timer);
+		vos_ut_unlock();
 		vos_ut_look_for_signals();
 		vos_ut_yield();
 	}
@@ -111,10 +120,10 @@ void vos_ut_mask_changed(uint64_t mask)
 		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
 }
 
-uint64_t vos_ut_everyones_mask(void)
+uint64_t vos_ut_everyones_mask_locked(void)
 {
-	if (vos_ut.masks_changed) {
-		vos_ut.masks_changed = false;
+	/* Before the look: what changes meanwhile counts again. */
+	if (vos_ut.masks_changed && atomic_exchange(&vos_ut.masks_changed, false)) {
 		vos_ut.idle_mask = ~VOS_SIG_OURS;
 		for (struct vos_uthread *u = vos_ut.all; u; u = u->all_next)
 			vos_ut.idle_mask &= u->kmask;
@@ -127,7 +136,7 @@ uint64_t vos_ut_pending(struct vos_thread *t)
 	return t->ut->pend_set;
 }
 
-void vos_ut_send(struct vos_uthread *u, const siginfo_t *info)
+void vos_ut_send_locked(struct vos_uthread *u, const siginfo_t *info)
 {
 	uint64_t bit = vos_sigbit(info->si_signo);
 	struct vos_ut_signal *s;
@@ -144,11 +153,21 @@ void vos_ut_send(struct vos_uthread *u, const siginfo_t *info)
 	if (!(masked(u) & bit))
 		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
 	if ((u->intr && !(masked(u) & bit)) || (u->sigwait & bit))
-		vos_ut_ready(u);
+		vos_ut_ready_locked(u);
+	/* It runs on another carrier: that it may look. */
+	if (u->state == UT_RUNNING && u->on && u->on != vos_ut_me())
+		vos_ut_prod(u->on);
+}
+
+void vos_ut_send(struct vos_uthread *u, const siginfo_t *info)
+{
+	vos_ut_lock();
+	vos_ut_send_locked(u, info);
+	vos_ut_unlock();
 }
 
 /* The first of `set` out of the queue. */
-static bool take(struct vos_uthread *u, uint64_t set, siginfo_t *ret)
+static bool take_locked(struct vos_uthread *u, uint64_t set, siginfo_t *ret)
 {
 	for (struct vos_ut_signal **at = &u->pend, *s; (s = *at) != NULL; at = &s->next) {
 		bool more = false;
@@ -169,7 +188,17 @@ static bool take(struct vos_uthread *u, uint64_t set, siginfo_t *ret)
 	return false;
 }
 
-int vos_ut_first_signal(struct vos_thread *t)
+static bool take(struct vos_uthread *u, uint64_t set, siginfo_t *ret)
+{
+	bool r;
+
+	vos_ut_lock();
+	r = take_locked(u, set, ret);
+	vos_ut_unlock();
+	return r;
+}
+
+static int first_signal_locked(struct vos_thread *t)
 {
 	for (struct vos_ut_signal *s = t->ut->pend; s; s = s->next)
 		if (!(masked(t->ut) & vos_sigbit(s->info.si_signo)))
@@ -177,9 +206,19 @@ int vos_ut_first_signal(struct vos_thread *t)
 	return 0;
 }
 
+int vos_ut_first_signal(struct vos_thread *t)
+{
+	int r;
+
+	vos_ut_lock();
+	r = first_signal_locked(t);
+	vos_ut_unlock();
+	return r;
+}
+
 bool vos_ut_release(struct vos_thread *t)
 {
-	struct vos_carrier *c = vos_ut.c;
+	struct vos_carrier *c = vos_self();
 	siginfo_t info;
 	bool any = false;
 
@@ -191,25 +230,25 @@ bool vos_ut_release(struct vos_thread *t)
 	return any;
 }
 
-static void give(struct vos_uthread *but, siginfo_t *info)
+static void give_locked(struct vos_uthread *but, siginfo_t *info)
 {
 	uint64_t bit = vos_sigbit(info->si_signo);
 
 	for (struct vos_uthread *u = vos_ut.all; u; u = u->all_next)
 		if (u != but && ((u->sigwait & bit) || !(masked(u) & bit))) {
-			vos_ut_send(u, info);
+			vos_ut_send_locked(u, info);
 			return;
 		}
 	/* Nobody wants it now: the process's, until someone does. */
 	vos_ut_set_kmask(~0ULL);
-	vos_raw3(SYS_rt_sigqueueinfo, vos_ut.c->pid, info->si_signo, VOS_PTR(info));
+	vos_raw3(SYS_rt_sigqueueinfo, vos_self()->pid, info->si_signo, VOS_PTR(info));
 }
 
-void vos_ut_sort(struct vos_uthread *u)
+void vos_ut_sort_locked(struct vos_uthread *u)
 {
 	struct vos_sigthread *s = u->thread->sig;
 	uint32_t n = s->queued, keep = 0;
-	bool gone = vos_ut_by_tid(u->tid) != u;
+	bool gone = vos_ut_by_tid_locked(u->tid) != u;
 
 	for (uint32_t i = 0; i < n; i++) {
 		siginfo_t info = s->queue[i];
@@ -217,20 +256,20 @@ void vos_ut_sort(struct vos_uthread *u)
 		if (!gone && !(masked(u) & vos_sigbit(info.si_signo)))
 			s->queue[keep++] = info;
 		else
-			give(u, &info);
+			give_locked(u, &info);
 	}
 	s->queued = keep;
 	if (keep)
 		s->saved_mask = u->kmask;
-	if (!keep && !vos_ut_first_signal(u->thread))
+	if (!keep && !first_signal_locked(u->thread))
 		atomic_store_explicit(&u->thread->sig_pending, 0, memory_order_relaxed);
-	if (!gone && u->intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed))
-		vos_ut_ready(u);
+	if (!gone && u->state == UT_PARKED && u->intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed))
+		vos_ut_ready_locked(u);
 }
 
 bool vos_ut_switching(void)
 {
-	return vos_ut.switching != 0;
+	return vos_ut_me() && vos_ut_me()->switching != 0;
 }
 
 void vos_ut_remask(struct vos_thread *t)
@@ -240,35 +279,41 @@ void vos_ut_remask(struct vos_thread *t)
 
 void vos_ut_settle(struct vos_thread *t)
 {
-	vos_ut_sort(t->ut);
+	vos_ut_lock();
+	vos_ut_sort_locked(t->ut);
+	vos_ut_unlock();
 }
 
 /* ---- calls ---- */
 
 long vos_ut_tgkill(struct vos_frame *f, uint32_t tid, int sig, const siginfo_t *info)
 {
-	struct vos_uthread *u = vos_ut_by_tid(tid);
+	struct vos_uthread *u;
 	siginfo_t si;
 
-	if (!u)
+	if (!vos_ut_known(tid))
 		return vos_window6((long)f->rax, f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9);
 	if (sig < 0 || sig > VOS_NSIG)
 		return -EINVAL;
 	if (sig == 0)
 		return 0;
 	if (sig == SIGKILL || sig == SIGSTOP)
-		return vos_raw2(SYS_kill, vos_ut.c->pid, sig);
+		return vos_raw2(SYS_kill, vos_self()->pid, sig);
 	if (info) {
 		si = *info;
 	} else {
 		memset(&si, 0, sizeof si);
 		si.si_code = SI_TKILL;
-		si.si_pid = (pid_t)vos_ut.c->pid;
+		si.si_pid = (pid_t)vos_self()->pid;
 		si.si_uid = (uid_t)vos_raw0(SYS_getuid);
 	}
 	si.si_signo = sig;
-	vos_ut_send(u, &si);
-	return 0;
+	vos_ut_lock();
+	u = vos_ut_by_tid_locked(tid);
+	if (u)
+		vos_ut_send_locked(u, &si);
+	vos_ut_unlock();
+	return u ? 0 : -ESRCH;
 }
 
 long vos_ut_sigtimedwait(struct vos_frame *f)

@@ -252,18 +252,16 @@ vos_ut_born:
 	.size	vos_ut_born, . - vos_ut_born
 
 /*
- * long vos_ut_clone_helper(uint64_t flags, void *sp, struct vos_carrier *c, void *arg)
- * A kernel thread of the runtime's own: c as GS base, on the stack sp, in vos_ut_helper_main(arg), which never returns.
+ * long vos_ut_clone_helper(uint64_t flags, void *sp, struct vos_carrier *c, void *arg, _Atomic uint32_t *cleared, void (*entry)(void *))
+ * A kernel thread of the runtime's own: c as GS base, on the stack sp, in entry(arg), which never returns.
  */
 	.globl	vos_ut_clone_helper
 	.hidden	vos_ut_clone_helper
 	.type	vos_ut_clone_helper, @function
 vos_ut_clone_helper:
 	.cfi_startproc
-	mov	%rdx, %r8		/* tls: not asked for, so only a register that survives */
-	mov	%rcx, %r9
-	xor	%edx, %edx
-	xor	%r10d, %r10d
+	mov	%r8, %r10		/* child_tid */
+	mov	%rcx, %r8		/* tls and parent_tid (rdx): not asked for, so only registers that survive */
 	mov	$56, %eax
 	syscall
 	test	%rax, %rax
@@ -272,10 +270,10 @@ vos_ut_clone_helper:
 	.cfi_endproc
 	.cfi_startproc
 	.cfi_undefined rip
-1:	wrgsbase %r8
-	mov	%r9, %rdi
+1:	wrgsbase %rdx
+	mov	%r8, %rdi
 	xor	%ebp, %ebp
-	call	vos_ut_helper_main
+	call	*%r9
 	ud2
 	.cfi_endproc
 	.size	vos_ut_clone_helper, . - vos_ut_clone_helper

@@ -101,7 +101,7 @@ uint64_t vos_ut_timer_run(void)
 
 		vos_ut_timer_del(u);
 		u->timed_out = true;
-		vos_ut_ready(u);
+		vos_ut_ready_locked(u);
 	}
 	return used ? heap[1]->deadline : VOS_NEVER;
 }

@@ -3,9 +3,9 @@
  * User threads (threads=mn): what the rest of the runtime may call.  A thread is a uthread when vos_thread.ut is not NULL; with
  * threads=kernel, in a program that has made no thread, and in a vfork child it is NULL and none of this runs.
  *
- * One carrier runs them all, and only inside a call does it change from one to another (a tick that finds the program's own code
- * makes a call of it, preempt.c).  So code of the runtime is never interrupted by another uthread between two
- * waits, and what is kept here needs no lock.
+ * A carrier changes from one to another only inside a call (a tick that finds the program's own code makes a call of it,
+ * preempt.c).  So code of the runtime never loses its carrier between two waits; after a wait vos_self() may be another, and a struct
+ * vos_carrier * that was held across it is stale.
  */
 #ifndef VOS_UTHREAD_H
 #define VOS_UTHREAD_H
@@ -36,6 +36,18 @@ bool vos_ut_alone(void);
 /* After fork, in the child: the caller is the only one. */
 void vos_ut_fork_child(void);
 
+/* There is, or was, more than one carrier: what was one's own needs locks now. */
+bool vos_ut_many(void);
+/* The caller stays on this carrier, until as many calls of stayed().  No-ops when it is no uthread. */
+void vos_ut_stay(void);
+void vos_ut_stayed(void);
+/* Around fork and vfork: the caller stays on the home carrier, whose kernel thread the process began with. */
+void vos_ut_fork_begin(void);
+void vos_ut_fork_end(void);
+/* Around the kernel's fork. */
+void vos_ut_fork_prepare(void);
+void vos_ut_fork_parent(void);
+
 /* Credentials changed: kernel threads of ours that have the old ones go. */
 void vos_ut_cred_changed(void);
 
@@ -53,7 +65,7 @@ static inline struct vos_uthread *vos_ut_self(void)
  * -VOS_ERESTARTSYS; may wake for nothing.
  */
 long vos_ut_park(uint64_t deadline_ns, bool intr);
-/* Lets it go on; no-op unless it waits.  From the carrier alone. */
+/* Lets it go on; if it does not wait, its next park ends at once.  From carriers alone. */
 void vos_ut_ready(struct vos_uthread *u);
 /* So many more wait for a domain. */
 void vos_ut_remote_waits(int n);
@@ -111,15 +123,19 @@ void vos_ut_remask(struct vos_thread *t);
 /* Before delivery: what t masks goes to others. */
 void vos_ut_settle(struct vos_thread *t);
 /* A tick (SIGSYS, VOS_SI_TICK or SI_TIMER) found the carrier: in the program's code when `program`. */
-void vos_ut_tick(bool program, uint64_t uc_mask);
-extern _Atomic uint32_t vos_ut_resched;
+void vos_ut_tick(bool program, bool timer, uint64_t uc_mask);
 /* A kick of ours for a helper: true when it was one. */
 bool vos_ut_kicked(struct vos_carrier *c);
 #define VOS_SI_KICK (-4712)
 
-/* ---- dispatch/remote.c: for the carrier ---- */
-void vos_remote_poll_lanes(struct vos_carrier *c);
-void vos_remote_idle(struct vos_carrier *c, uint64_t ns, bool spin);
+/* ---- dispatch/remote.c: for carriers ---- */
+/* The lanes that the calling carrier looks after, where requests may be under way.  At most max. */
+uint32_t vos_ut_lanes(struct vos_lane_client **ret, uint32_t max);
+bool vos_lane_busy(const struct vos_lane_client *l);
+void vos_remote_poll_lanes(void);
+void vos_remote_idle(uint64_t ns, bool spin);
+/* Before the second carrier: lanes get locks. */
+void vos_remote_share_lanes(struct vos_proc *p);
 
 /* ---- locks of the runtime ---- */
 /* For rt/lock.c: a holder of the lock may be parked.  False: the caller is no uthread. */

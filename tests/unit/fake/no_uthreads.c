@@ -14,3 +14,7 @@ int vos_ut_job_start(struct vos_ut_job *j) { (void)j; abort(); }
 void vos_ut_job_cancel(struct vos_ut_job *j) { (void)j; abort(); }
 void vos_ut_looked(void) { abort(); }
 void vos_ut_remote_waits(int n) { (void)n; abort(); }
+bool vos_ut_many(void) { return false; }
+void vos_ut_stay(void) { }
+void vos_ut_stayed(void) { }
+uint32_t vos_ut_lanes(struct vos_lane_client **ret, uint32_t max) { (void)ret, (void)max; abort(); }
