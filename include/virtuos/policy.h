@@ -28,7 +28,8 @@ struct vos_policy_store {
 };
 
 enum { VOS_RECOVER_FAIL, VOS_RECOVER_REPLAY };
-enum { VOS_THREADS_KERNEL, VOS_THREADS_MN };
+/* MN_SPREAD, for tests: over several carriers at once, however short the uthreads run. */
+enum { VOS_THREADS_KERNEL, VOS_THREADS_MN, VOS_THREADS_MN_SPREAD };
 
 struct vos_policy {
 	char net[VOS_POLICY_NAME];    /* "": sockets are native */

@@ -124,7 +124,7 @@ char *vos_cli_policy_text(const struct vos_policy *p)
 	}
 	if (p->recover == VOS_RECOVER_REPLAY)
 		t += sprintf(t, "%srecover=replay", t == text ? "" : " ");
-	if (p->threads == VOS_THREADS_MN)
-		t += sprintf(t, "%sthreads=mn", t == text ? "" : " ");
+	if (p->threads != VOS_THREADS_KERNEL)
+		t += sprintf(t, "%sthreads=%s", t == text ? "" : " ", p->threads == VOS_THREADS_MN ? "mn" : "mn-spread");
 	return text;
 }

@@ -232,7 +232,8 @@ static int parse_store(struct parser *p, char *quote, struct vos_policy *out)
 	return 0;
 }
 
-static int parse_choice(struct parser *p, char *quote, const char *zero, const char *one, uint8_t *ret)
+/* `two` may be NULL. */
+static int parse_choice(struct parser *p, char *quote, const char *zero, const char *one, const char *two, uint8_t *ret)
 {
 	const char *start = p->at;
 	char word[32];
@@ -240,9 +241,9 @@ static int parse_choice(struct parser *p, char *quote, const char *zero, const c
 
 	if (r < 0)
 		return r;
-	if (!same(word, zero) && !same(word, one))
+	if (!same(word, zero) && !same(word, one) && !(two && same(word, two)))
 		return fail(p, start, "unknown value", word);
-	*ret = same(word, one);
+	*ret = same(word, zero) ? 0 : same(word, one) ? 1 : 2;
 	return 0;
 }
 
@@ -275,9 +276,9 @@ int vos_policy_parse(const char *text, struct vos_policy *ret, char err[VOS_POLI
 		else if (same(key, "store"))
 			r = parse_store(&p, &quote, &out);
 		else if (same(key, "recover"))
-			r = parse_choice(&p, &quote, "fail", "replay", &out.recover);
+			r = parse_choice(&p, &quote, "fail", "replay", NULL, &out.recover);
 		else if (same(key, "threads"))
-			r = parse_choice(&p, &quote, "kernel", "mn", &out.threads);
+			r = parse_choice(&p, &quote, "kernel", "mn", "mn-spread", &out.threads);
 		else
 			r = fail(&p, p.key_at, "unknown key", key);
 		if (r < 0)

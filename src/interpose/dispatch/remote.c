@@ -476,6 +476,8 @@ void vos_remote_idle(uint64_t ns, bool spin)
 	uint64_t start = vos_ticks(), spent = 0;
 
 	x.nlanes = vos_ut_lanes(x.lane, VOS_DOMAINS_MAX);
+	if (x.nlanes == 0)
+		return; /* another carrier has just taken the last completion */
 	while (spin && spent < plan.yield) {
 		if (stirs(&x)) {
 			reap_all(&x);

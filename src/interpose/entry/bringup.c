@@ -233,7 +233,7 @@ static void start_domains(struct vos_start *s)
 			vos_fmt(line, sizeof line, VOS_ENV_POLICY ": %s", err);
 			refuse(line);
 		}
-		if (p->policy->threads == VOS_THREADS_MN)
+		if (p->policy->threads != VOS_THREADS_KERNEL)
 			vos_ut_init(p);
 		if (p->policy->net[0])
 			add_domain(p, VOS_KIND_NET, p->policy->net, NULL);

@@ -455,11 +455,12 @@ void vos_sig_deliver(struct vos_frame *f, long nr)
 	for (uint32_t i = 0; i < s->queued; i++)
 		send_again(c, s->queue[i].si_signo, &s->queue[i]);
 	s->queued = 0;
+	/* Before what is sent to a uthread is taken: another carrier may be sending more. */
+	atomic_store_explicit(&t->sig_pending, 0, memory_order_relaxed);
 	if (t->ut) {
 		vos_ut_release(t);
 		vos_ut_mask_left(s->saved_mask);
 	}
-	atomic_store_explicit(&t->sig_pending, 0, memory_order_relaxed);
 
 	/*
 	 * A frame as the kernel's own, well below this function's on the runtime stack.  The vector registers are still the

@@ -143,6 +143,8 @@ static uint32_t limit(void)
 			cores++;
 	if (quota && quota < cores)
 		cores = quota;
+	if (vos_ut.spread && cores < 4)
+		cores = 4;
 	return cores > UT_CARRIERS_MAX ? UT_CARRIERS_MAX : cores;
 }
 
@@ -255,6 +257,7 @@ static bool start_locked(void)
 	m->run = NULL;
 	m->ready = 0;
 	m->gone = false;
+	m->coarse = vos_ut.spread;
 	m->c->ktid = 0;
 	atomic_store(&m->alive, 1);
 	vos_carrier_link(m->c);
@@ -280,7 +283,7 @@ void vos_ut_balance_locked(struct vos_ut_carrier *m, bool timer)
 	static uint32_t refused;       /* ticks to go by before the limit is looked at again */
 
 	if (timer) {
-		m->coarse = m->switches - m->tick_switches < COARSE;
+		m->coarse = vos_ut.spread || m->switches - m->tick_switches < COARSE;
 		m->tick_switches = m->switches;
 	}
 	if (!m->coarse || vos_ut.retiring)

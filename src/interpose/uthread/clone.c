@@ -3,6 +3,7 @@
 #include <linux/sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <virtuos/policy.h>
 #include "../dispatch/table.h"
 #include "../entry/go.h"
 #include "../entry/room.h"
@@ -28,7 +29,7 @@ void vos_ut_init(struct vos_proc *p)
 {
 	uint32_t r[4];
 
-	(void)p;
+	vos_ut.spread = p->policy->threads == VOS_THREADS_MN_SPREAD;
 	cpuid(0xd, 1, r);
 	if ((r[0] & 6) != 6) {
 		vos_say("threads=mn: this processor has no XSAVEC or no XGETBV(1): threads are the kernel's");
@@ -230,6 +231,8 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 	vos_ut.live++;
 	vos_ut.masks_changed = true;
 	vos_ut_ready_locked(u);
+	if (__builtin_expect(vos_ut.spread, 0))
+		vos_ut_balance_locked(vos_ut_me(), true);
 	vos_ut_unlock();
 	return tid;
 }

@@ -93,6 +93,7 @@ struct vos_ut_carrier {
 struct vos_ut_sched {
 	bool started;
 	bool many;                     /* there is, or was, more than one carrier: the lock counts */
+	bool spread;                   /* threads=mn-spread */
 	uint32_t retiring;             /* so many want all but home to end */
 	_Atomic uint32_t lock;         /* all of this room, but for what is a carrier's or a running uthread's own */
 	struct vos_ut_carrier *home;

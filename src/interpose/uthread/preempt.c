@@ -65,6 +65,8 @@ void vos_ut_tick(bool program, bool timer, uint64_t uc_mask)
 	}
 	u->in_tick = true;
 	u->kmask = uc_mask & ~VOS_SIG_OURS;
+	if (u->pend_set & ~(u->kmask | (u->thread->sigmask & VOS_SIG_OURS)))
+		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
 	vos_ut.masks_changed = true;
 	m->kmask = ~VOS_SIG_OURS;
 	vos_ut_lock();
@@ -74,8 +76,8 @@ void vos_ut_tick(bool program, bool timer, uint64_t uc_mask)
 	vos_ut_yield();
 	/* On the way out of this handler what waits is let in by the mask of its context. */
 	if (atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed) && !u->thread->sig->queued) {
-		vos_ut_release(u->thread);
 		atomic_store_explicit(&u->thread->sig_pending, 0, memory_order_relaxed);
+		vos_ut_release(u->thread);
 	}
 	u->in_tick = false;
 	vos_ut_me()->kmask = u->kmask;

@@ -139,6 +139,8 @@ static void enqueue(struct vos_uthread *u)
 	push(m, u);
 	if (m != me)
 		vos_ut_wake(m);
+	else if (__builtin_expect(vos_ut.spread, 0))
+		vos_ut_wake_any();
 }
 
 void vos_ut_ready_locked(struct vos_uthread *u)
