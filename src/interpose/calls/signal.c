@@ -222,14 +222,21 @@ long vos_call_rt_sigprocmask(struct vos_frame *f)
 			return -EINVAL;
 	}
 	kset = set & ~VOS_SIG_OURS;
-	r = vos_window6(SYS_rt_sigprocmask, (uint64_t)how, f->rsi ? (uint64_t)(uintptr_t)&kset : 0, (uint64_t)(uintptr_t)&kold, 8, 0, 0);
-	if (r < 0)
-		return r;
+	if (t->ut) {
+		if (atomic_load_explicit(&t->sig_pending, memory_order_relaxed))
+			return -VOS_ERESTARTNOINTR;
+		kold = vos_ut_masked(t);
+		if (f->rsi)
+			vos_ut_mask_lazily(how == SIG_BLOCK ? kold | kset : how == SIG_UNBLOCK ? kold & ~kset : kset);
+	} else {
+		r = vos_window6(SYS_rt_sigprocmask, (uint64_t)how, f->rsi ? (uint64_t)(uintptr_t)&kset : 0, (uint64_t)(uintptr_t)&kold, 8,
+				0, 0);
+		if (r < 0)
+			return r;
+	}
 	if (f->rsi) {
 		uint64_t ours = set & VOS_SIG_OURS;
 
-		if (t->ut)
-			vos_ut_mask_changed(how == SIG_BLOCK ? kold | kset : how == SIG_UNBLOCK ? kold & ~kset : kset);
 		t->sigmask = how == SIG_BLOCK ? view | ours : how == SIG_UNBLOCK ? view & ~ours : ours;
 		if (t->sig->held & ~t->sigmask)
 			release_held(t);

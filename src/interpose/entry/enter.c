@@ -21,9 +21,15 @@ void vos_enter(struct vos_frame *f)
 		vos_sig_unblock(vos_sigthread(t)->saved_mask);
 	}
 	if (__builtin_expect(t->ut != NULL, 0))
-		vos_ut_enter(t);
+		vos_ut_enter(t, nr);
 	for (;;) {
-		vos_dispatch(f);
+		/* What uthreads do most goes there at once. */
+		if (__builtin_expect(t->ut != NULL && nr == __NR_futex, 0)) {
+			vos_self()->counts_native[nr]++;
+			f->rax = (uint64_t)vos_ut_futex(f);
+		} else {
+			vos_dispatch(f);
+		}
 		r = (long)f->rax;
 		if (__builtin_expect(r != -VOS_ERESTARTSYS && r != -VOS_ERESTARTNOINTR, 1))
 			break;

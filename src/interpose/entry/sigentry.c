@@ -358,6 +358,26 @@ struct vos_sig_verdict vos_sig_arrived(int sig, siginfo_t *info, struct vos_uc *
 	}
 
 	/* The program was interrupted, as far as it can tell. */
+	if (t->ut && vos_ut_held_back(t, sig, &uc->mask)) {
+		if (restart) {
+			uc->rcx = resume;
+			uc->rip = (uint64_t)(uintptr_t)vos_entry;
+		}
+		if (!fault && info->si_code > 0 && (sig == SIGFPE || sig == SIGILL || sig == SIGTRAP)) {
+			default_action(sig); /* masked, it ends the process: when it comes again at once */
+			uc->mask &= ~flag_of_sender;
+			return nothing;
+		}
+		if (at == VOS_AT_DONE && (long)uc->rax == -EINTR) {
+			uc->rax = c->nr;
+			uc->rcx = c->resume;
+			uc->rip = (uint64_t)(uintptr_t)vos_entry;
+		}
+		/* Masked from here on, it waits in the kernel. */
+		send_again(c, sig, info);
+		vos_ut_sent(sig);
+		return nothing;
+	}
 	tab = vos_sigtab();
 	vos_lock(&tab->lock);
 	act = tab->act[sig];
@@ -452,8 +472,11 @@ void vos_sig_deliver(struct vos_frame *f, long nr)
 	}
 	/* All is masked in the kernel, now also what is ours: they stay pending until the sigreturn below. */
 	vos_sig_block_all();
-	for (uint32_t i = 0; i < s->queued; i++)
+	for (uint32_t i = 0; i < s->queued; i++) {
 		send_again(c, s->queue[i].si_signo, &s->queue[i]);
+		if (t->ut)
+			vos_ut_sent(s->queue[i].si_signo);
+	}
 	s->queued = 0;
 	/* Before what is sent to a uthread is taken: another carrier may be sending more. */
 	atomic_store_explicit(&t->sig_pending, 0, memory_order_relaxed);

@@ -373,8 +373,11 @@ void vos_ut_left_home(bool one)
 
 void vos_ut_fork_begin(void)
 {
-	if (vos_ut_self())
-		vos_ut_go_home(false);
+	if (!vos_ut_self())
+		return;
+	vos_ut_go_home(false);
+	/* The child's kernel thread begins with the kernel's mask. */
+	vos_ut_set_kmask(vos_ut_self()->kmask);
 }
 
 void vos_ut_fork_end(void)

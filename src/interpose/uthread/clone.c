@@ -67,7 +67,7 @@ static const uint16_t seen[] = {
 	__NR_sched_getaffinity, __NR_sched_setparam, __NR_sched_getparam, __NR_sched_setscheduler, __NR_sched_getscheduler,
 	__NR_sched_setattr, __NR_sched_getattr, __NR_sched_rr_get_interval, __NR_timer_create, __NR_setpriority, __NR_getpriority,
 	__NR_prctl, __NR_rt_sigpending, __NR_restart_syscall, __NR_fsync, __NR_fdatasync, __NR_rt_sigaction, __NR_kill,
-	__NR_unshare, __NR_setns, __NR_ioprio_get, __NR_ioprio_set,
+	__NR_unshare, __NR_setns, __NR_madvise, __NR_ioprio_get, __NR_ioprio_set,
 };
 
 static bool start(void)
@@ -205,6 +205,7 @@ long vos_ut_clone(struct vos_frame *f, const struct vos_ut_clone *q)
 		return -EFAULT;
 	}
 	/* Point of no return. */
+	u->born = vos_ut_ticks();
 	u->fs = q->tls;
 	if (!(q->flags & CLONE_SETTLS))
 		__asm__ volatile("rdfsbase %0" : "=r"(u->fs));

@@ -40,6 +40,7 @@ struct vos_uthread {
 	struct vos_uthread *tid_next;
 	bool     in_handler;           /* mask_unknown is to be again after this call */
 	uint64_t kmask;                /* what it masks, but for VOS_SIG_OURS */
+	uint64_t born;                 /* ticks */
 	uint64_t handler_sp;           /* where the latest handler's context lies */
 	uint64_t deadline;             /* of the timer heap; index 0: not in it */
 	uint32_t heap;
@@ -79,6 +80,7 @@ struct vos_ut_carrier {
 	bool     kmask_stale;
 	uint32_t switching;            /* registers are being exchanged */
 	uint64_t kmask;                /* the kernel's */
+	uint64_t sent;                 /* signals sent to its kernel thread, for the uthread that runs */
 	uint64_t switches, tick_switches;
 	uint64_t looked;               /* switches + 1 when someone had just looked at the lanes in vain */
 	_Atomic uint32_t resched;      /* a tick came in the runtime: 1, or 2 from the timer */
@@ -118,6 +120,24 @@ extern uint32_t vos_ut_xmask, vos_ut_xsaved;
 static inline struct vos_ut_carrier *vos_ut_me(void)
 {
 	return vos_self()->ut;
+}
+
+/*
+ * A mask with the signal of cancellation, which C libraries keep out of the program's masks, is one of theirs (around the making and
+ * the end of a thread), in force for a few instructions: not worth a call of the kernel.
+ */
+#define UT_LIBC_MASK (1ull << 31)
+static inline bool vos_ut_passing_mask(uint64_t mask)
+{
+	return (mask & UT_LIBC_MASK) == UT_LIBC_MASK;
+}
+
+static inline uint64_t vos_ut_ticks(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
 }
 
 /* The lock of the room.  Not taken while there is one carrier, whose code is never interrupted by another uthread. */
@@ -192,7 +212,6 @@ long vos_ut_deadline(uint64_t user_ts, int clock, bool absolute, uint64_t *ret);
 long vos_ut_nanosleep(struct vos_frame *f, int clock, int flags, uint64_t ts, uint64_t rem);
 
 /* futex.c */
-long vos_ut_futex(struct vos_frame *f);
 void vos_ut_futex_exit_locked(struct vos_uthread *u);
 void vos_ut_clear_tid_set(struct vos_uthread *u, uint64_t addr);
 void vos_ut_futex_reset(struct vos_uthread *u);
@@ -212,6 +231,9 @@ long vos_ut_sigtimedwait(struct vos_frame *f);
 long vos_ut_sigsuspend(struct vos_frame *f);
 uint64_t vos_ut_everyones_mask_locked(void);
 void vos_ut_look_for_signals(void);
+void vos_ut_tick_mask(uint64_t mask);
+/* u leaves the carrier: what was sent to its kernel thread, and waits there, goes with it. */
+void vos_ut_take_along_locked(struct vos_uthread *u);
 
 /* preempt.c */
 void vos_ut_preempt_start(struct vos_ut_carrier *m);

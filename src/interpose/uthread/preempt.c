@@ -64,10 +64,8 @@ void vos_ut_tick(bool program, bool timer, uint64_t uc_mask)
 		return;
 	}
 	u->in_tick = true;
-	u->kmask = uc_mask & ~VOS_SIG_OURS;
-	if (u->pend_set & ~(u->kmask | (u->thread->sigmask & VOS_SIG_OURS)))
-		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
-	vos_ut.masks_changed = true;
+	uc_mask &= ~VOS_SIG_OURS;
+	vos_ut_tick_mask(u->mask_unknown ? uc_mask : u->kmask);
 	m->kmask = ~VOS_SIG_OURS;
 	vos_ut_lock();
 	vos_ut_balance_locked(m, timer);
@@ -80,5 +78,5 @@ void vos_ut_tick(bool program, bool timer, uint64_t uc_mask)
 		vos_ut_release(u->thread);
 	}
 	u->in_tick = false;
-	vos_ut_me()->kmask = u->kmask;
+	vos_ut_me()->kmask = uc_mask;
 }

@@ -134,7 +134,7 @@ static void enqueue(struct vos_uthread *u)
 		m = u->on;
 	else if (u->pin)
 		m = u->pin;
-	if (vos_ut.retiring && m != vos_ut.home)
+	if ((vos_ut.retiring && m != vos_ut.home) || m->gone)
 		m = vos_ut.home;
 	push(m, u);
 	if (m != me)
@@ -192,6 +192,8 @@ void vos_ut_exchange_locked(struct vos_uthread *u, struct vos_uthread *n)
 	struct vos_carrier *c = m->c;
 
 	m->switches++;
+	if (__builtin_expect(m->sent != 0, 0))
+		vos_ut_take_along_locked(u);
 	/* From here on a signal cannot tell by rsp whether the runtime is at work. */
 	m->switching = 1;
 	__asm__ volatile("" : : : "memory");
@@ -210,8 +212,11 @@ void vos_ut_exchange_locked(struct vos_uthread *u, struct vos_uthread *n)
 	c->runtime_lo = n->runtime_lo;
 	c->tid = n->tid;
 	__asm__ volatile("" : : : "memory");
-	/* Not before: what this lets in is noted on n. */
-	vos_ut_set_kmask(n->in_tick || n->thread->sig->queued ? ~0ULL : n->kmask);
+	/* Not before: what this lets in is noted on n.  What is let in though n masks it is held back when it comes. */
+	if (n->in_tick || n->thread->sig->queued)
+		vos_ut_set_kmask(~0ULL);
+	else if (n == m->base || !vos_ut_passing_mask(n->kmask) || m->kmask & ~n->kmask || m->kmask_stale)
+		vos_ut_set_kmask(n->kmask);
 	/* A signal noted on u after its last look, and before c->thread was another. */
 	if (u->state == UT_PARKED && u->intr && atomic_load_explicit(&u->thread->sig_pending, memory_order_relaxed))
 		vos_ut_ready_locked(u);

@@ -15,6 +15,18 @@ static uint64_t masked(const struct vos_uthread *u)
 	return u->kmask | (u->thread->sigmask & VOS_SIG_OURS);
 }
 
+/* With the lock: or another carrier would take the signal for masked, and this one would not see it. */
+static void set_mask(struct vos_uthread *u, uint64_t mask)
+{
+	vos_ut_lock();
+	if (u->kmask != mask)
+		vos_ut.masks_changed = true;
+	u->kmask = mask;
+	if (u->pend_set & ~masked(u))
+		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
+	vos_ut_unlock();
+}
+
 uint64_t vos_ut_mask(struct vos_thread *t, uint64_t kernel)
 {
 	return t->ut->mask_unknown ? kernel : t->ut->kmask;
@@ -37,9 +49,8 @@ void vos_ut_mask_all(bool all, uint64_t old)
 
 	if (!u)
 		return;
-	u->kmask = all ? ~VOS_SIG_OURS : old & ~VOS_SIG_OURS;
+	set_mask(u, all ? ~VOS_SIG_OURS : old & ~VOS_SIG_OURS);
 	vos_ut_mask_left(u->kmask);
-	vos_ut.masks_changed = true;
 }
 
 static void give_locked(struct vos_uthread *but, siginfo_t *info);
@@ -59,25 +70,65 @@ void vos_ut_look_for_signals(void)
 	vos_ut_unlock();
 }
 
-void vos_ut_enter(struct vos_thread *t)
+uint64_t vos_ut_masked(struct vos_thread *t)
+{
+	return t->ut->kmask;
+}
+
+void vos_ut_mask_lazily(uint64_t mask)
+{
+	struct vos_uthread *u = vos_ut_self();
+
+	mask &= ~VOS_SIG_OURS & ~(vos_sigbit(SIGKILL) | vos_sigbit(SIGSTOP));
+	if (u->kmask == mask)
+		return;
+	set_mask(u, mask);
+	if (!vos_ut_passing_mask(mask) || vos_ut_me()->kmask & ~mask)
+		vos_ut_set_kmask(mask);
+}
+
+bool vos_ut_held_back(struct vos_thread *t, int sig, uint64_t *uc_mask)
+{
+	struct vos_uthread *u = t->ut;
+
+	if (u->mask_unknown)
+		return false;
+	*uc_mask = u->kmask;
+	vos_ut_me()->kmask = u->kmask;
+	return u->kmask & vos_sigbit(sig);
+}
+
+/* Calls that do not care what the kernel masks. */
+static bool indifferent(uint64_t nr)
+{
+	switch (nr) {
+	case __NR_rt_sigprocmask: case __NR_futex: case __NR_clone: case __NR_clone3: case __NR_exit: case __NR_sched_yield:
+	case __NR_set_robust_list: case __NR_rseq: case __NR_gettid: case __NR_madvise:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void vos_ut_enter(struct vos_thread *t, uint64_t nr)
 {
 	struct vos_uthread *u = t->ut;
 	struct vos_sigthread *s = t->sig;
 	uint64_t mask = 0, lo = (uint64_t)(uintptr_t)s->alt.ss_sp;
 
-	if (!u->mask_unknown)
+	if (__builtin_expect(!u->mask_unknown, 1)) {
+		if (__builtin_expect(vos_ut_me()->kmask != u->kmask, 0) && !s->queued && !indifferent(nr))
+			vos_ut_set_kmask(u->kmask);
 		return;
+	}
 	vos_raw4(SYS_rt_sigprocmask, SIG_SETMASK, 0, VOS_PTR(&mask), 8);
 	/* A signal noted meanwhile masked everything. */
-	u->kmask = s->queued ? s->saved_mask : mask;
+	set_mask(u, s->queued ? s->saved_mask : mask);
 	u->mask_unknown = false;
 	vos_ut_me()->kmask = s->queued ? ~VOS_SIG_OURS : mask;
-	vos_ut.masks_changed = true;
 	/* Still below the handler's frame, as far as the stack tells: then its return will change the mask once more. */
 	if (t->frame->rsp < u->handler_sp && (u->handler_sp - lo > s->alt.ss_size || t->frame->rsp - lo <= s->alt.ss_size))
 		u->in_handler = true;
-	if (u->pend_set & ~masked(u))
-		atomic_store_explicit(&t->sig_pending, 1, memory_order_relaxed);
 }
 
 void vos_ut_leave(struct vos_thread *t)
@@ -107,17 +158,18 @@ void vos_ut_handler(struct vos_thread *t, uint64_t uc)
 	t->ut->handler_sp = uc;
 }
 
+void vos_ut_tick_mask(uint64_t mask)
+{
+	set_mask(vos_ut_self(), mask);
+}
+
 void vos_ut_mask_changed(uint64_t mask)
 {
 	struct vos_uthread *u = vos_ut_self();
 
 	mask &= ~VOS_SIG_OURS;
-	if (u->kmask != mask)
-		vos_ut.masks_changed = true;
-	u->kmask = mask;
+	set_mask(u, mask);
 	vos_ut_mask_left(mask);
-	if (u->pend_set & ~masked(u))
-		atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
 }
 
 uint64_t vos_ut_everyones_mask_locked(void)
@@ -225,9 +277,26 @@ bool vos_ut_release(struct vos_thread *t)
 	while (take(t->ut, ~masked(t->ut), &info)) {
 		if (vos_raw4(SYS_rt_tgsigqueueinfo, c->pid, c->ktid, info.si_signo, VOS_PTR(&info)) < 0)
 			vos_raw3(SYS_tgkill, c->pid, c->ktid, info.si_signo);
+		vos_ut_sent(info.si_signo);
 		any = true;
 	}
 	return any;
+}
+
+void vos_ut_sent(int sig)
+{
+	vos_ut_me()->sent |= vos_sigbit(sig);
+}
+
+void vos_ut_take_along_locked(struct vos_uthread *u)
+{
+	struct vos_ut_carrier *m = vos_ut_me();
+	struct timespec none = { 0, 0 };
+	siginfo_t info;
+
+	while (vos_raw4(SYS_rt_sigtimedwait, VOS_PTR(&m->sent), VOS_PTR(&info), VOS_PTR(&none), 8) > 0)
+		vos_ut_send_locked(u, &info);
+	m->sent = 0;
 }
 
 static void give_locked(struct vos_uthread *but, siginfo_t *info)
@@ -356,7 +425,11 @@ long vos_ut_sigtimedwait(struct vos_frame *f)
 			if (vos_ut_job_start(&j) < 0)
 				return -EAGAIN;
 			started = true;
+			vos_ut_lock();
 			u->sigwait = set;
+			/* One that came just before did not know that it was waited for. */
+			u->permit |= (u->pend_set & set) != 0;
+			vos_ut_unlock();
 		}
 		r = vos_ut_park(cancelled ? vos_ut_now() + 1000000 : VOS_NEVER, !cancelled);
 		if (!j.done && (cancelled || r < 0 || (u->pend_set & set))) {
@@ -378,11 +451,8 @@ long vos_ut_sigsuspend(struct vos_frame *f)
 			return -EINVAL;
 		if (vos_get_user64(&mask, f->rdi) < 0)
 			return -EFAULT;
-		u->kmask = mask & ~VOS_SIG_OURS & ~(vos_sigbit(SIGKILL) | vos_sigbit(SIGSTOP));
-		vos_ut.masks_changed = true;
+		set_mask(u, mask & ~VOS_SIG_OURS & ~(vos_sigbit(SIGKILL) | vos_sigbit(SIGSTOP)));
 		vos_ut_set_kmask(u->kmask);
-		if (u->pend_set & ~masked(u))
-			atomic_store_explicit(&u->thread->sig_pending, 1, memory_order_relaxed);
 		u->thread->sig->restore = true;
 		u->thread->sig->restore_mask = old;
 	}

@@ -9,14 +9,6 @@ static uint32_t used, cap;
 static uint64_t looked;                /* ticks of the last look */
 #define LOOK_TICKS 100000u             /* some 40 µs: how late a timer may be while others run */
 
-static uint64_t ticks(void)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
-}
-
 static uint64_t clock_ns(int clock)
 {
 	struct timespec ts = { 0, 0 };
@@ -95,7 +87,7 @@ uint64_t vos_ut_timer_run(void)
 	if (!used)
 		return VOS_NEVER;
 	now = vos_ut_now();
-	looked = ticks();
+	looked = vos_ut_ticks();
 	while (used && heap[1]->deadline <= now) {
 		struct vos_uthread *u = heap[1];
 
@@ -108,7 +100,7 @@ uint64_t vos_ut_timer_run(void)
 
 void vos_ut_timer_look(void)
 {
-	if (used && ticks() - looked > LOOK_TICKS)
+	if (used && vos_ut_ticks() - looked > LOOK_TICKS)
 		vos_ut_timer_run();
 }
 

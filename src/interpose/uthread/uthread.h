@@ -54,6 +54,9 @@ void vos_ut_cred_changed(void);
 /* A call that goes to this kernel, of a uthread.  As vos_native(). */
 long vos_ut_native(struct vos_frame *f);
 
+/* The futex call of a uthread. */
+long vos_ut_futex(struct vos_frame *f);
+
 /* The calling uthread, or NULL. */
 static inline struct vos_uthread *vos_ut_self(void)
 {
@@ -97,7 +100,7 @@ long vos_ut_job_run(struct vos_ut_job *j, uint64_t deadline_ns);
 
 /* ---- signals (signal.c) ---- */
 /* In vos_enter(): the mask that is in force is known afterwards; and on the way out. */
-void vos_ut_enter(struct vos_thread *t);
+void vos_ut_enter(struct vos_thread *t, uint64_t nr);
 void vos_ut_leave(struct vos_thread *t);
 void vos_ut_send(struct vos_uthread *u, const siginfo_t *info);
 /* From sigentry.c.  A handler of the program is about to run with this mask. */
@@ -111,6 +114,16 @@ bool vos_ut_release(struct vos_thread *t);
 int  vos_ut_first_signal(struct vos_thread *t);
 /* The program changed its mask (the kernel's is already so). */
 void vos_ut_mask_changed(uint64_t mask);
+/*
+ * The kernel is told of a mask only when that matters (see vos_ut_passing_mask()): what a uthread masks and the kernel does not is
+ * held back when it comes (vos_ut_held_back()).  The mask of the caller, and another.
+ */
+uint64_t vos_ut_masked(struct vos_thread *t);
+void vos_ut_mask_lazily(uint64_t mask);
+/* A signal was sent to the carrier's kernel thread, for the calling uthread. */
+void vos_ut_sent(int sig);
+/* A signal found the program: its context gets the uthread's mask.  True: the uthread masks the signal. */
+bool vos_ut_held_back(struct vos_thread *t, int sig, uint64_t *uc_mask);
 /* vos_sig_deliver() leaves with this mask in force. */
 void vos_ut_mask_left(uint64_t mask);
 /* Around fork: everything masked, also across waits; and back. */
