@@ -25,7 +25,7 @@ static const struct vos_cli_opt opts[] = {
 	[O_NET] = { "net", "DOMAIN", "IPv4 and IPv6 sockets are served by DOMAIN: local, local:NETNS, xen:NAME; none: by this kernel" },
 	[O_STORE] = { "store", "/PREFIX=DOMAIN:/DIR", "paths under /PREFIX are served by DOMAIN from its /DIR; may be given again" },
 	[O_RECOVER] = { "recover", "HOW", "after a storage domain died: fail (open files answer EIO); replay is to come" },
-	[O_THREADS] = { "threads", "HOW", "kernel: each thread is one of the kernel; mn (many on few) is to come" },
+	[O_THREADS] = { "threads", "HOW", "kernel: each thread is one of the kernel; mn: they are user threads on few of the kernel (experimental)" },
 	[O_CONFIG] = { "config", "FILE", "read FILE instead of the usual virtuos.conf" },
 	[O_SUPERVISOR] = { "supervisor", "SOCKET", "use the supervisor there (system: the system's) instead of a private one" },
 	[O_STATS] = { "stats", "FILE", "each process adds what it counted to FILE as it ends, as JSON" },

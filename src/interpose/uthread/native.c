@@ -272,7 +272,12 @@ long vos_ut_native(struct vos_frame *f)
 	case __NR_prctl:
 		if ((int)f->rdi == PR_SET_NAME || (int)f->rdi == PR_GET_NAME)
 			return set_name(f, u);
-		return at_home(f);
+		switch ((int)f->rdi) {
+		case PR_SET_PDEATHSIG: case PR_SET_KEEPCAPS: case PR_SET_SECUREBITS: case PR_CAPBSET_DROP: case PR_SET_SECCOMP:
+		case PR_SET_NO_NEW_PRIVS: case PR_CAP_AMBIENT: case PR_SET_TIMERSLACK: case PR_SET_SPECULATION_CTRL:
+			return at_home(f);
+		}
+		return direct(f);
 	case __NR_sched_setaffinity: case __NR_sched_setparam: case __NR_sched_setscheduler: case __NR_sched_setattr: {
 		/* Of the carriers: all uthreads share what is set. */
 		struct vos_frame g = *f;
