@@ -546,6 +546,13 @@ static void robust(void)
 
 static void *tid_of(void *arg)
 {
+	int *cleared;
+
+	/* The word that its end clears, which pthread_join() waits for: told, and set to what it is. */
+	if (prctl(PR_GET_TID_ADDRESS, &cleared) == 0) {
+		EQ(*cleared, gettid());
+		EQ(syscall(SYS_set_tid_address, cleared), gettid());
+	}
 	*(pid_t *)arg = gettid();
 	EQ(getpid(), check_main_pid ? getpid() : 0);
 	return NULL;

@@ -272,6 +272,8 @@ long vos_ut_native(struct vos_frame *f)
 	case __NR_prctl:
 		if ((int)f->rdi == PR_SET_NAME || (int)f->rdi == PR_GET_NAME)
 			return set_name(f, u);
+		if ((int)f->rdi == PR_GET_TID_ADDRESS)
+			return vos_put_user64(f->rsi, u->clear_tid);
 		switch ((int)f->rdi) {
 		case PR_SET_PDEATHSIG: case PR_SET_KEEPCAPS: case PR_SET_SECUREBITS: case PR_CAPBSET_DROP: case PR_SET_SECCOMP:
 		case PR_SET_NO_NEW_PRIVS: case PR_CAP_AMBIENT: case PR_SET_TIMERSLACK: case PR_SET_SPECULATION_CTRL:
