@@ -63,6 +63,7 @@ struct vos_conn {
 	uint64_t proxy;                /* the supervisor's name for it */
 	uint64_t made;                 /* serial number among the connections of this memory */
 	_Atomic uint32_t dead;
+	_Atomic uint32_t told;         /* and the domain's state says so */
 	_Atomic uint32_t refs;
 	uint32_t nlanes, exclusive;    /* lanes; the first so many are for one carrier each */
 	uint32_t lanes_used;

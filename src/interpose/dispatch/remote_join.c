@@ -69,6 +69,8 @@ void vos_conn_died(struct vos_conn *c, int why)
 		vos_note("domain %s, epoch %lu: gone", c->d->name, c->epoch);
 	if (c->d->conn == c)
 		atomic_store(&c->d->state, VOS_DOM_DOWN);
+	/* Release: pairs with the acquire in connect_domain(), whose UP must come after this DOWN. */
+	atomic_store_explicit(&c->told, 1, memory_order_release);
 	/* A proxy that is alive all the same learns that it has lost its client. */
 	vos_raw2(__NR_shutdown, c->t.control_fd, SHUT_RDWR);
 	for (uint32_t i = 0; i < c->nlanes; i++) {
@@ -447,6 +449,9 @@ static int connect_domain(struct vos_carrier *c, struct vos_domain *d, bool wait
 		own->own[d->index] = conn;
 	} else {
 		*ret_again = d->epoch != 0;
+		/* Who found it dead is another thread, which may have been put aside just there. */
+		while (old && !atomic_load_explicit(&old->told, memory_order_acquire))
+			vos_raw0(__NR_sched_yield);
 		d->conn = conn;
 		/* Release: who sees the new epoch sees the connection; descriptors of the old one are stale from here on. */
 		atomic_store_explicit(&d->epoch, conn->epoch, memory_order_release);

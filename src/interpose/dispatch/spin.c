@@ -20,9 +20,11 @@
 #define CROWD_NS   30000u  /* a yield that took so long went to a stranger */
 #define CROWDED_NS 5000000u
 
-static uint64_t per_us = 2500;   /* ticks a microsecond; until measured */
+/* Written at each join, while other threads wait: whichever value they meet will do, but never 0. */
+static _Atomic uint64_t per_us = 2500;   /* ticks a microsecond; until measured */
+static _Atomic bool one_core;
 static uint64_t first_ns, first_ticks;
-static bool one_core;
+static _Atomic uint32_t measuring;
 
 uint64_t vos_remote_now(void)
 {
@@ -41,21 +43,34 @@ void vos_spin_init(void)
 	for (long i = 0; i < n / 8; i++)
 		for (uint64_t m = mask[i]; m; m &= m - 1)
 			cores++;
-	one_core = cores == 1;
+	atomic_store_explicit(&one_core, cores == 1, memory_order_relaxed);
+	vos_lock(&measuring);
 	/* A join lies between the first call and the second: milliseconds, enough to measure by. */
-	if (first_ns && ns - first_ns > 200000)
-		per_us = (ticks - first_ticks) * 1000 / (ns - first_ns);
-	if (per_us == 0)
-		per_us = 1;
+	if (first_ns && ns - first_ns > 200000) {
+		uint64_t measured = (ticks - first_ticks) * 1000 / (ns - first_ns);
+
+		atomic_store_explicit(&per_us, measured ? measured : 1, memory_order_relaxed);
+	}
 	if (!first_ns) {
 		first_ns = ns;
 		first_ticks = ticks;
 	}
+	vos_unlock(&measuring);
+}
+
+static bool one(void)
+{
+	return atomic_load_explicit(&one_core, memory_order_relaxed);
+}
+
+static uint64_t ticks_a_us(void)
+{
+	return atomic_load_explicit(&per_us, memory_order_relaxed);
 }
 
 static uint64_t ticks_of(uint64_t ns)
 {
-	return ns * per_us / 1000;
+	return ns * ticks_a_us() / 1000;
 }
 
 /* Threads of a shared lane learn together; a lost update costs nothing. */
@@ -78,12 +93,12 @@ struct vos_spin_plan vos_spin_plan(struct vos_spinner *s, uint16_t op)
 		waits = get32(&s->op[i].waits) + 1;
 		set32(&s->op[i].waits, waits);
 		if (waits % PROBE != 0) {
-			plan.pause = one_core ? 0 : ticks_of(200);
-			plan.yield = one_core ? ticks_of(400) : plan.pause;
+			plan.pause = one() ? 0 : ticks_of(200);
+			plan.yield = one() ? ticks_of(400) : plan.pause;
 			return plan;
 		}
 	}
-	plan.pause = one_core ? 0 : ticks_of(pause > PAUSE_NS ? PAUSE_NS : pause);
+	plan.pause = one() ? 0 : ticks_of(pause > PAUSE_NS ? PAUSE_NS : pause);
 	plan.yield = vos_ticks() < __atomic_load_n(&s->crowded, __ATOMIC_RELAXED) ? plan.pause : ticks_of(LOOK_NS);
 	return plan;
 }
@@ -97,7 +112,7 @@ void vos_spin_yielded(struct vos_spinner *s, uint64_t ticks)
 void vos_spin_learn(struct vos_spinner *s, uint16_t op, uint64_t ticks, bool slept)
 {
 	uint32_t i = op & 63, old = get32(&s->op[i].ns);
-	uint64_t ns = ticks * 1000 / per_us;
+	uint64_t ns = ticks * 1000 / ticks_a_us();
 
 	if (slept)
 		/* Twice in a row, or from an expectation that was long already, makes it a long one. */

@@ -21,7 +21,9 @@ Test(remote, calls_and_counts)
 		cr_assert_eq(rcall(VOS_OP_NULL, i, 0), (long)i + 1);
 	cr_assert_eq(n->submits, 20000);
 	cr_assert_eq(n->joins, 1);
+#ifndef VOS_TEST_PLAIN /* under ThreadSanitizer the answers come too slowly to be met spinning */
 	cr_assert_gt(n->spins, 15000, "spins %lu yields %lu sleeps %lu doorbells %lu", n->spins, n->yields, n->sleeps, n->doorbells);
+#endif
 	cr_log_info("spins %lu yields %lu sleeps %lu doorbells %lu", n->spins, n->yields, n->sleeps, n->doorbells);
 	cr_assert_eq(rcall(999, 0, 0), -ENOSYS);
 	end(&d);
