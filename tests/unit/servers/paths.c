@@ -8,11 +8,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <virtuos/nr.h>
@@ -313,9 +316,22 @@ static void reading(void)
 	be(false);
 }
 
+/* Whether the machine permits what a proxy does for it: not to an ordinary user, nor in a root that is no mount. */
+static bool root_of_its_own(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	return status == 0;
+}
+
 static void changing(void)
 {
 	struct timespec ts[2] = { { 1, 2 }, { 3, 4 } };
+	const bool own_root = root_of_its_own(); /* asked before be() */
 
 	for (unsigned i = 0; i < NPATHS; i++) {
 		const char *p = paths[i];
@@ -348,13 +364,13 @@ static void changing(void)
 				break;
 			case 5:
 				/* Landlock, where the export is no root of its own, speaks before the file system does. */
-				if (geteuid() && !strcmp(p, ".."))
+				if (!own_root && !strcmp(p, ".."))
 					break;
 				SAME(tc(&c, __NR_linkat, RFD, s, RFD, tc_str(&c, "new"), 0), nat(linkat(native_fd, p, native_fd, "new", 0)),
 				     "linkat from %s", show(p));
 				break;
 			case 6:
-				if (geteuid() && !strcmp(p, ".."))
+				if (!own_root && !strcmp(p, ".."))
 					break;
 				SAME(tc(&c, __NR_linkat, RFD, s, RFD, tc_str(&c, "dir/new"), AT_SYMLINK_FOLLOW),
 				     nat(linkat(native_fd, p, native_fd, "dir/new", AT_SYMLINK_FOLLOW)), "linkat following %s", show(p));
