@@ -319,6 +319,8 @@ void vos_remote_leave(struct vos_proc *p);
 
 /* The process changed its credentials: its proxies take them.  0 or the first error. */
 int vos_remote_recred(struct vos_proc *p);
+/* The program calls setfsuid or setfsgid. */
+void vos_remote_fs_ids_set(void);
 
 /*
  * The regular file that the remote descriptor is open on, from a domain of this very kernel: a close-on-exec descriptor of the same

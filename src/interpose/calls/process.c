@@ -94,5 +94,12 @@ long vos_call_setregid(struct vos_frame *f) { return credentials(f); }
 long vos_call_setresuid(struct vos_frame *f) { return credentials(f); }
 long vos_call_setresgid(struct vos_frame *f) { return credentials(f); }
 long vos_call_setgroups(struct vos_frame *f) { return credentials(f); }
-long vos_call_setfsuid(struct vos_frame *f) { return credentials(f); }
-long vos_call_setfsgid(struct vos_frame *f) { return credentials(f); }
+
+static long fs_credentials(struct vos_frame *f)
+{
+	vos_remote_fs_ids_set();
+	return credentials(f);
+}
+
+long vos_call_setfsuid(struct vos_frame *f) { return fs_credentials(f); }
+long vos_call_setfsgid(struct vos_frame *f) { return fs_credentials(f); }

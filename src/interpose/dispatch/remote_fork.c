@@ -346,9 +346,20 @@ static int ask_about(struct vos_proc *p, struct vos_domain *d, struct vos_msg *m
 	return r ? r : m->status;
 }
 
-/* The ids for the file system, which no socket tells of. */
+/* Exec makes the ids for the file system the effective ones again, so only the program's own call can part them. */
+static bool fs_ids_set;
+
+void vos_remote_fs_ids_set(void)
+{
+	fs_ids_set = true;
+}
+
+/* The ids for the file system, which no socket tells of.  Whether they are others than the effective ones. */
 static bool fs_ids(uint64_t ret[2])
 {
+	/* Not asked for without need: a program's seccomp filter may not know these calls. */
+	if (!fs_ids_set)
+		return false;
 	ret[0] = (uint32_t)vos_raw1(__NR_setfsuid, -1);
 	ret[1] = (uint32_t)vos_raw1(__NR_setfsgid, -1);
 	return ret[0] != (uint32_t)vos_raw0(__NR_geteuid) || ret[1] != (uint32_t)vos_raw0(__NR_getegid);

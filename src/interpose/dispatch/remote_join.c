@@ -314,6 +314,7 @@ int vos_join(struct vos_proc *p, struct vos_domain *d, struct vos_conn *fork_of,
 
 	if (r == 0 && vos_remote_cred_joined(p, d, *ret) < 0) {
 		vos_conn_free(*ret);
+		*ret = NULL;
 		r = kind_error(d);
 	}
 	if (soft)
